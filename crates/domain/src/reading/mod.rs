@@ -1,0 +1,3 @@
+//! Reading for one viewer: what he may see, and how it looks.
+
+pub mod search;
