@@ -19,7 +19,8 @@ const PAGE: &str = "<!doctype html>
 ";
 
 fn main() -> io::Result<()> {
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts");
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR for build scripts");
     let dist = Path::new(&manifest).join("../../web/dist");
     let page = dist.join("index.html");
     if !page.exists() {
