@@ -1,0 +1,89 @@
+/** What this browser keeps between visits, and in one place so that it can be thrown away in one go. */
+import { type DBSchema, type IDBPDatabase, openDB } from "idb";
+import type {
+  ConversationId,
+  ConversationView,
+  LogId,
+  Profile,
+  Refused,
+  Seq,
+  Snapshot,
+  UserId,
+} from "../protocol/types";
+import type { Tail } from "./timeline";
+
+/** Everything about oneself, with the places in the logs that it and the profiles stand for. */
+export interface Kept extends Pick<Snapshot, "me" | "session" | "settings" | "contacts" | "blocked"> {
+  /** Written by this version of the app's schema; another one is thrown away. */
+  version: number;
+  epoch: string;
+  positions: [LogId, Seq][];
+}
+
+/** One conversation as of `position`. */
+export interface KeptConversation {
+  id: ConversationId;
+  position: Seq;
+  view: ConversationView;
+  tail?: Tail;
+}
+
+/** A message that is to be sent. */
+export interface Outgoing {
+  /** The order of writing, over all tabs. */
+  order?: number;
+  client_id: string;
+  user: UserId;
+  conversation: ConversationId;
+  text: string;
+  reply_to?: Seq;
+  thread?: Seq;
+  written_at: number;
+  /** Why the server will not have it. */
+  failed?: Refused;
+}
+
+export interface Draft {
+  key: string;
+  text: string;
+  reply_to?: Seq;
+}
+
+export interface Schema extends DBSchema {
+  kept: { key: string; value: Kept };
+  conversations: { key: number; value: KeptConversation };
+  people: { key: number; value: Profile };
+  outbox: { key: number; value: Outgoing; indexes: { client_id: string } };
+  drafts: { key: string; value: Draft };
+}
+
+export type Database = IDBPDatabase<Schema>;
+
+/** Raise it whenever what is kept changes its shape: the cache is rebuilt, the outbox and the drafts stay. */
+export const kept_version = 1;
+
+const schema_version = 1;
+
+export function openDatabase(name = "chinwag"): Promise<Database> {
+  return openDB<Schema>(name, schema_version, {
+    upgrade(database) {
+      database.createObjectStore("kept");
+      database.createObjectStore("conversations", { keyPath: "id" });
+      database.createObjectStore("people", { keyPath: "id" });
+      const outbox = database.createObjectStore("outbox", { keyPath: "order", autoIncrement: true });
+      outbox.createIndex("client_id", "client_id", { unique: true });
+      database.createObjectStore("drafts", { keyPath: "key" });
+    },
+    // A newer tab wants to change the schema: let it, and live on without a cache until the reload.
+    blocking(_current, _blocked, event) {
+      (event.target as IDBDatabase).close();
+    },
+  });
+}
+
+/** Signing out leaves nothing behind. */
+export async function wipe(database: Database): Promise<void> {
+  const stores = ["kept", "conversations", "people", "outbox", "drafts"] as const;
+  const change = database.transaction(stores, "readwrite");
+  await Promise.all([...stores.map((store) => change.objectStore(store).clear()), change.done]);
+}
