@@ -2,4 +2,19 @@
 //!
 //! It shows nothing and decides nothing about looks; the command line, the terminal and programs use it.
 
+pub mod outbox;
 pub mod sync;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use chinwag_protocol::Millis;
+
+/// A new id for a command: 128 random bits, as text.
+pub fn fresh_id() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>())
+}
+
+/// This machine's clock, for display and for forgetting; nothing is ordered by it.
+pub fn now() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
