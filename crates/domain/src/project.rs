@@ -42,6 +42,7 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
                 posting: *posting,
                 direct: *direct,
                 members: 0,
+                pins: 0,
                 closed: false,
                 created_at: entry.at,
             })));
@@ -122,6 +123,7 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             })
         }
         Event::Deleted { message } => {
+            count_pins(plan, id, *message, false)?;
             if let Some(found) = plan.message(id, *message)? {
                 plan.keep(Change::Erase(id, *message));
                 for edit in &found.overlay.edits {
@@ -145,8 +147,14 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             }
             state.reactions.retain(|reaction| !reaction.users.is_empty());
         }),
-        Event::Pinned { message } => with_overlay(plan, id, *message, entry, |state| state.pinned = true),
-        Event::Unpinned { message } => with_overlay(plan, id, *message, entry, |state| state.pinned = false),
+        Event::Pinned { message } => {
+            count_pins(plan, id, *message, true)?;
+            with_overlay(plan, id, *message, entry, |state| state.pinned = true)
+        }
+        Event::Unpinned { message } => {
+            count_pins(plan, id, *message, false)?;
+            with_overlay(plan, id, *message, entry, |state| state.pinned = false)
+        }
         _ => Err(misplaced(entry)),
     }
 }
@@ -188,9 +196,13 @@ fn in_user(plan: &mut Plan<'_>, user: UserId, event: &Event) -> Known<()> {
 
 /// A member goes, and sees nothing after `last`.
 fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standing: Standing) -> Known<()> {
-    let was_active = plan.member(id, user)?.is_some_and(|member| member.is_active());
-    if !was_active {
-        // A ban of somebody who is not a member: remembered, and nothing else changes.
+    let before = plan.member(id, user)?;
+    if before.as_ref().is_some_and(|member| !member.is_active()) {
+        // A ban of a former member: what he could see while he was one stays his.
+        return with_member(plan, id, user, |member| member.standing = standing);
+    }
+    if before.is_none() {
+        // A ban of somebody who never was a member: remembered, and nothing else changes.
         let entered = Position::default();
         let joined_at = plan.at();
         plan.keep(Change::Member(Arc::new(Member {
@@ -213,6 +225,17 @@ fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standi
     })?;
     with_conversation(plan, id, |conversation| conversation.members = conversation.members.saturating_sub(1))?;
     count_conversations(plan, user, -1)
+}
+
+/// A message is about to be pinned, or to be no longer.
+fn count_pins(plan: &mut Plan<'_>, id: ConversationId, message: Seq, pinned: bool) -> Known<()> {
+    let was = plan.message(id, message)?.is_some_and(|message| message.overlay.state.pinned);
+    if was == pinned {
+        return Ok(());
+    }
+    with_conversation(plan, id, |conversation| {
+        conversation.pins = conversation.pins.saturating_add_signed(if pinned { 1 } else { -1 });
+    })
 }
 
 fn count_conversations(plan: &mut Plan<'_>, user: UserId, by: i32) -> Known<()> {

@@ -141,6 +141,9 @@ pub struct Conversation {
     pub direct: Option<(UserId, UserId)>,
     /// How many active members.
     pub members: u32,
+    /// How many pinned messages.
+    #[serde(default)]
+    pub pins: u32,
     /// Deleted by its owner.
     pub closed: bool,
     /// When made.

@@ -1,3 +1,139 @@
 //! Reading for one viewer: what he may see, and how it looks.
+//!
+//! Every question comes through [`answer`], every stream of entries through [`entries_for`]; a [`Reader`] itself
+//! decides nothing. What may not be known is answered as what does not exist.
+//!
+//! Invariant: nobody gets an entry outside his membership's window, nor one that tells of a message before it.
 
+mod catch_up;
+pub(crate) mod fold;
+mod history;
+mod people;
 pub mod search;
+mod typed;
+mod view;
+
+use std::sync::Arc;
+
+use chinwag_protocol::{
+    Answer, ConversationId, LogId, Millis, Query, Refused, Seq, SessionId, SessionView, Snapshot, UserId,
+};
+
+pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
+pub use fold::fold;
+pub use view::{effective, entered_view, hide, is_hidden, view, visible};
+
+use crate::{
+    facts::Known,
+    limits::PAGE_ENTRIES_MAX,
+    port::{Actor, Reader},
+    record::{Conversation, Member, User},
+};
+
+/// Who looks, after his session and account were found good.
+struct Viewer<'r> {
+    reader: &'r dyn Reader,
+    user: Arc<User>,
+    session: SessionId,
+}
+
+impl<'r> Viewer<'r> {
+    fn new(reader: &'r dyn Reader, actor: &Actor) -> Known<Self> {
+        let session = reader.session(actor.session)?.filter(|session| session.user == actor.user);
+        let user = reader.user(actor.user)?.filter(|user| user.is_active());
+        match (session, user) {
+            (Some(session), Some(user)) => Ok(Self { reader, user, session: session.id }),
+            _ => Err(Refused::not_signed_in().into()),
+        }
+    }
+
+    /// An open conversation of which the viewer is a member now.
+    fn member(&self, id: ConversationId) -> Known<(Arc<Conversation>, Arc<Member>)> {
+        let conversation = view::open(self.reader, id)?;
+        let member = self.reader.member(id, self.user.id)?.filter(|member| member.is_active());
+        conversation.zip(member).ok_or_else(|| Refused::not_found().into())
+    }
+}
+
+/// Answers a query, at a time, over one unchanging state.
+///
+/// Who is online only the server knows: it fills in [`Answer::Online`] and the `online` of sessions.
+pub fn answer(reader: &dyn Reader, actor: &Actor, query: &Query, at: Millis) -> Known<Answer> {
+    let viewer = &Viewer::new(reader, actor)?;
+    Ok(match query {
+        Query::Snapshot {} => Answer::Snapshot(Box::new(view::snapshot(viewer)?)),
+        Query::Users { users } => Answer::Users(people::users(viewer, users)?),
+        Query::FindUsers { text, limit } => Answer::Users(people::find_users(viewer, text, *limit)?),
+        Query::FindConversations { text, limit } => {
+            Answer::Conversations(people::find_conversations(viewer, text, *limit)?)
+        }
+        Query::Conversation { conversation } => {
+            Answer::Conversation(Box::new(people::conversation(viewer, *conversation)?))
+        }
+        Query::Handle { handle } => people::handle(viewer, handle)?,
+        Query::Members { conversation, after, limit } => {
+            Answer::Members(people::members(viewer, *conversation, *after, *limit)?)
+        }
+        Query::Bans { conversation } => Answer::Users(people::bans(viewer, *conversation)?),
+        Query::History { conversation, anchor, limit } => {
+            Answer::History(history::history(viewer, *conversation, *anchor, *limit)?)
+        }
+        Query::Thread { conversation, root, after, limit } => {
+            Answer::History(history::thread(viewer, *conversation, *root, *after, *limit)?)
+        }
+        Query::Pins { conversation } => Answer::Items(history::pins(viewer, *conversation)?),
+        Query::MessageInfo { conversation, message } => {
+            Answer::MessageInfo(history::message_info(viewer, *conversation, *message)?)
+        }
+        Query::Entries { log, after, limit } => {
+            let limit = usize::from(*limit).clamp(1, PAGE_ENTRIES_MAX);
+            let (entries, more) = entries_for(reader, viewer.user.id, *log, *after, limit)?;
+            Answer::Entries { entries, more }
+        }
+        Query::Search { text, page, limit } => {
+            Answer::Search(search::search(viewer, text, page.as_deref(), *limit)?)
+        }
+        Query::Sessions {} => Answer::Sessions(sessions(viewer)?),
+        Query::Invites { conversation } => Answer::Invites(people::invites(viewer, *conversation, at)?),
+        Query::Invite { token } => Answer::Conversation(Box::new(people::invite(viewer, token, at)?)),
+        Query::Online { conversation } => {
+            people::may_watch(viewer, *conversation)?;
+            Answer::Online(Vec::new())
+        }
+    })
+}
+
+fn sessions(viewer: &Viewer<'_>) -> Known<Vec<SessionView>> {
+    let sessions = viewer.reader.sessions(viewer.user.id)?;
+    Ok(sessions
+        .iter()
+        .map(|session| SessionView {
+            session: session.id,
+            device: session.device.clone(),
+            door: if session.door.is_empty() { "native".to_owned() } else { session.door.clone() },
+            started_at: session.started_at,
+            seen_at: session.seen_at,
+            online: false,
+        })
+        .collect())
+}
+
+/// Everything a client needs to start.
+pub fn snapshot(reader: &dyn Reader, actor: &Actor) -> Known<Snapshot> {
+    view::snapshot(&Viewer::new(reader, actor)?)
+}
+
+/// What a client with these positions missed.
+pub fn catch_up(reader: &dyn Reader, actor: &Actor, positions: &[(LogId, Seq)]) -> Known<CatchUp> {
+    catch_up::catch_up(&Viewer::new(reader, actor)?, positions)
+}
+
+/// Whether the actor may ask who is online: in a conversation of his, or everywhere.
+pub fn may_watch(reader: &dyn Reader, actor: &Actor, conversation: Option<ConversationId>) -> Known<()> {
+    people::may_watch(&Viewer::new(reader, actor)?, conversation)
+}
+
+/// Those of these users whose presence the actor may hear about.
+pub fn watchable(reader: &dyn Reader, actor: &Actor, users: &[UserId]) -> Known<Vec<UserId>> {
+    people::watchable(&Viewer::new(reader, actor)?, users)
+}
