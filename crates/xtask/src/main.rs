@@ -1,1 +1,56 @@
-fn main() {}
+//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`.
+//!
+//! Plain `std` and few dependencies, so that it compiles in seconds. It starts other programs and reads files; it
+//! knows nothing of what the messenger does.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to the person who started it")]
+
+mod bench;
+mod cargo;
+mod run;
+mod shell;
+mod test;
+mod tidy;
+mod types;
+mod web;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  run [ARGUMENTS]       build what has changed, web app included, and run `chinwag serve ARGUMENTS`
+  test                  everything that must hold before a change is kept
+      --list            name the steps
+      --only STEP       only this step; may repeat
+  tidy                  the checks on the sources alone
+  types                 write the web app's types from the protocol
+  bench [ARGUMENTS]     build the release binary and print the standard figures as rows of a table
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let done = match command.as_deref() {
+        Some("run") => run::run(&rest),
+        Some("test") => test::run(&rest),
+        Some("tidy") => tidy::run(),
+        Some("types") => types::write(),
+        Some("bench") => bench::run(&rest),
+        Some("help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
