@@ -1,0 +1,64 @@
+//! A command that creates something carries its sender's own id of it: sent twice, it is done once.
+//!
+//! What was answered is kept for ever, with a hash of the command. The same id with another command is a mistake
+//! of the sender and refused: answering it would say that something was done which was not.
+
+use std::sync::Arc;
+
+use chinwag_protocol::{Command, Refused, Reply, UserId};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    facts::{Facts, Known},
+    limits::CLIENT_ID_CHARACTERS_MAX,
+    plan::Plan,
+    record::{Change, Sent},
+};
+
+/// Does `rule` unless the user has already sent this command under this id; then answers what it was answered.
+pub fn once(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    client_id: &str,
+    command: &Command,
+    rule: impl FnOnce(&mut Plan<'_>) -> Known<Reply>,
+) -> Known<Reply> {
+    check(client_id)?;
+    let body = fingerprint(command);
+    if let Some(sent) = plan.sent(user, client_id)? {
+        if sent.body != body {
+            let why = format!("client_id {client_id} was already used for something else");
+            return Err(Refused::conflict("client_id_reused", why).at("client_id").into());
+        }
+        return Ok(sent.reply.clone());
+    }
+    let reply = rule(plan)?;
+    let kept = without_secret(&reply);
+    plan.keep(Change::Sent(Arc::new(Sent { user, client_id: client_id.to_owned(), body, reply: kept })));
+    Ok(reply)
+}
+
+/// Whether this can be a `client_id`: 1 to 64 printable characters of ASCII.
+fn check(client_id: &str) -> Result<(), Refused> {
+    let fits = (1..=CLIENT_ID_CHARACTERS_MAX).contains(&client_id.len());
+    if fits && client_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let why = format!("client_id has 1 to {CLIENT_ID_CHARACTERS_MAX} printable characters of ASCII");
+    Err(Refused::invalid("client_id", "client_id_malformed", why))
+}
+
+/// Two commands are the same if they are written the same: serde writes fields in the order of their declaration.
+fn fingerprint(command: &Command) -> u64 {
+    let written = serde_json::to_vec(command).expect("a command has only text keys");
+    let hash = Sha256::digest(written);
+    u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// A token is told once: who asks again has lost it, and makes another invitation.
+fn without_secret(reply: &Reply) -> Reply {
+    match reply {
+        Reply::Invite { invite, .. } => Reply::Invite { invite: *invite, token: None },
+        other => other.clone(),
+    }
+}
