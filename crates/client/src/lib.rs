@@ -2,11 +2,20 @@
 //!
 //! It shows nothing and decides nothing about looks; the command line, the terminal and programs use it.
 
+mod address;
+pub mod cache;
+mod connection;
+pub mod credentials;
+mod http;
 pub mod outbox;
 pub mod sync;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chinwag_protocol::Millis;
+
+pub use address::{Address, DEFAULT_PORT, NotAnAddress};
+pub use connection::{ASKS_MAX, Client, HAPPENINGS_MAX, Happening, Places, Status};
+pub use http::{ClientError, Http};
 
 /// A new id for a command: 128 random bits, as text.
 pub fn fresh_id() -> String {
