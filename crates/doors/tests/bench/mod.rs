@@ -53,7 +53,7 @@ impl Bench<'_> {
             Step::Opened { link, peer, dial } => {
                 self.handle(Input::Opened { link: *link, peer: *peer, dial: *dial });
             }
-            Step::DialFailed(dial) => self.handle(Input::DialFailed { dial: *dial });}
+            Step::DialFailed(dial) => self.handle(Input::DialFailed { dial: *dial }),
             Step::Bytes { link, bytes } if cut == Cut::EachByte => {
                 for byte in bytes.chunks(1) {
                     self.handle(Input::Bytes { link: *link, bytes: byte });
