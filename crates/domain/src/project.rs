@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    ConversationId, Entry, Event, History, LogId, MessageState, Position, Reaction, Seq, UserId,
+    ConversationId, Entry, Event, History, LogId, MessageState, Position, Reaction, Role, Seq, UserId,
 };
 
 use crate::{
@@ -42,6 +42,7 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
                 posting: *posting,
                 direct: *direct,
                 members: 0,
+                owner: None,
                 pins: 0,
                 closed: false,
                 created_at: entry.at,
@@ -92,7 +93,10 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
                 until: None,
                 muted_until: before.and_then(|member| member.muted_until),
             })));
-            with_conversation(plan, id, |conversation| conversation.members += 1)?;
+            with_conversation(plan, id, |conversation| {
+                conversation.members += 1;
+                note_owner(conversation, *user, *role);
+            })?;
             count_conversations(plan, *user, 1)
         }
         Event::Left { user } => goes(plan, id, *user, entry.seq, Standing::Gone),
@@ -100,7 +104,10 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             goes(plan, id, *user, entry.seq, if *banned { Standing::Banned } else { Standing::Gone })
         }
         Event::Unbanned { user } => with_member(plan, id, *user, |member| member.standing = Standing::Gone),
-        Event::RoleChanged { user, role } => with_member(plan, id, *user, |member| member.role = *role),
+        Event::RoleChanged { user, role } => {
+            with_conversation(plan, id, |conversation| note_owner(conversation, *user, *role))?;
+            with_member(plan, id, *user, |member| member.role = *role)
+        }
         Event::Message(body) => {
             let (number, mentions) = (messages_after(plan.head(entry.log)?.position, &entry.event), &body.mentions);
             debug_assert_eq!(body.number, number, "messages are numbered without gaps");
@@ -208,7 +215,7 @@ fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standi
         plan.keep(Change::Member(Arc::new(Member {
             conversation: id,
             user,
-            role: chinwag_protocol::Role::Member,
+            role: Role::Member,
             standing,
             since: Seq(1),
             entered,
@@ -220,10 +227,13 @@ fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standi
     }
     with_member(plan, id, user, |member| {
         member.standing = standing;
-        member.role = chinwag_protocol::Role::Member;
+        member.role = Role::Member;
         member.until = Some(last);
     })?;
-    with_conversation(plan, id, |conversation| conversation.members = conversation.members.saturating_sub(1))?;
+    with_conversation(plan, id, |conversation| {
+        conversation.members = conversation.members.saturating_sub(1);
+        note_owner(conversation, user, Role::Member);
+    })?;
     count_conversations(plan, user, -1)
 }
 
@@ -236,6 +246,14 @@ fn count_pins(plan: &mut Plan<'_>, id: ConversationId, message: Seq, pinned: boo
     with_conversation(plan, id, |conversation| {
         conversation.pins = conversation.pins.saturating_add_signed(if pinned { 1 } else { -1 });
     })
+}
+
+fn note_owner(conversation: &mut Conversation, user: UserId, role: Role) {
+    if role == Role::Owner {
+        conversation.owner = Some(user);
+    } else if conversation.owner == Some(user) {
+        conversation.owner = None;
+    }
 }
 
 fn count_conversations(plan: &mut Plan<'_>, user: UserId, by: i32) -> Known<()> {

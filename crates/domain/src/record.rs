@@ -141,6 +141,9 @@ pub struct Conversation {
     pub direct: Option<(UserId, UserId)>,
     /// How many active members.
     pub members: u32,
+    /// Who owns it; a direct one belongs to both.
+    #[serde(default)]
+    pub owner: Option<UserId>,
     /// How many pinned messages.
     #[serde(default)]
     pub pins: u32,

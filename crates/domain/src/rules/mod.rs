@@ -16,9 +16,13 @@ use crate::{
     record::User,
 };
 
+use self::idempotency::once;
+
+pub mod conversation;
 pub mod idempotency;
 pub mod invite;
 pub mod membership;
+pub mod message;
 pub mod naming;
 pub mod rights;
 
@@ -30,9 +34,85 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     }
 }
 
-fn command_of(plan: &mut Plan<'_>, actor: &Actor, _command: &Command, _prepared: &Prepared) -> Known<Reply> {
+/// Each rule asks [`acting`] for itself, through [`rights`]: before that, nothing is told.
+fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &Prepared) -> Known<Reply> {
     acting(plan, actor)?;
-    Err(missing("rule", "this command").into())
+    match command {
+        Command::OpenDirect { user } => conversation::open_direct(plan, actor, *user),
+        Command::CreateConversation {
+            client_id,
+            kind,
+            name,
+            handle,
+            topic,
+            public,
+            history,
+            posting,
+            members,
+        } => {
+            let new = conversation::NewConversation {
+                client_id,
+                kind: *kind,
+                name,
+                handle: handle.as_deref(),
+                topic,
+                public: *public,
+                history: *history,
+                posting: *posting,
+                members,
+            };
+            once(plan, actor.user, client_id, command, |plan| conversation::create(plan, actor, &new))
+        }
+        Command::ChangeConversation { conversation, change } => {
+            conversation::change(plan, actor, *conversation, change)
+        }
+        Command::CloseConversation { conversation } => conversation::close(plan, actor, *conversation),
+        Command::Mute { conversation, until } => conversation::mute(plan, actor, *conversation, *until),
+        Command::Join { conversation } => membership::join(plan, actor, *conversation),
+        Command::Leave { conversation } => membership::leave(plan, actor, *conversation),
+        Command::AddMember { conversation, user } => membership::add(plan, actor, *conversation, *user),
+        Command::RemoveMember { conversation, user, ban } => {
+            membership::remove(plan, actor, *conversation, *user, *ban)
+        }
+        Command::Unban { conversation, user } => membership::unban(plan, actor, *conversation, *user),
+        Command::SetRole { conversation, user, role } => {
+            membership::set_role(plan, actor, *conversation, *user, *role)
+        }
+        Command::CreateInvite { client_id, conversation, lifetime_s, uses, role } => {
+            let new = invite::NewInvite {
+                conversation: *conversation,
+                lifetime_s: *lifetime_s,
+                uses: *uses,
+                role: *role,
+            };
+            once(plan, actor.user, client_id, command, |plan| invite::create(plan, actor, prepared, &new))
+        }
+        Command::RevokeInvite { conversation, invite } => invite::revoke(plan, actor, *conversation, *invite),
+        Command::UseInvite { token } => invite::redeem(plan, actor, token),
+        Command::Post { conversation, client_id, text, reply_to, thread } => {
+            let new = message::NewMessage {
+                conversation: *conversation,
+                client_id,
+                text,
+                reply_to: *reply_to,
+                thread: *thread,
+            };
+            once(plan, actor.user, client_id, command, |plan| message::post(plan, actor, prepared, &new))
+        }
+        Command::Edit { conversation, message, text } => {
+            message::edit(plan, actor, *conversation, *message, text)
+        }
+        Command::Delete { conversation, message } => message::delete(plan, actor, *conversation, *message),
+        Command::React { conversation, message, emoji } => {
+            message::react(plan, actor, *conversation, *message, emoji)
+        }
+        Command::Unreact { conversation, message, emoji } => {
+            message::unreact(plan, actor, *conversation, *message, emoji)
+        }
+        Command::Pin { conversation, message } => message::pin(plan, actor, *conversation, *message),
+        Command::Unpin { conversation, message } => message::unpin(plan, actor, *conversation, *message),
+        _ => Err(missing("rule", "this command").into()),
+    }
 }
 
 /// The user who asks: his session exists, is his, and he is active. Every rule about a person begins with this.
