@@ -1,0 +1,559 @@
+//! The task of one WebSocket connection: bytes to frames, frames to requests, the outbox to bytes.
+//!
+//! One task and no buffer of its own while idle: reading goes through a buffer of the thread, and what waits to be
+//! written is shared with the hub. Decides nothing but when to pause, and when to give up on a silent peer.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chinwag_domain::{Actor, Prepared, Request};
+use chinwag_protocol::{
+    ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed, ServerFrame,
+    Welcome,
+};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+
+use crate::{
+    http::json,
+    hub::{Hub, Key, Missing, Next, Opened, Outbox, WATCHED_MAX, frame},
+    limit::Pace,
+    messenger::{Messenger, actor, reply},
+    ws::{CloseCode, Decoder, Message, Sizes, encode_close, encode_pong},
+};
+
+/// How long a connection may take to sign in.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often a client is expected to show that it is there.
+pub const HEARTBEAT: Duration = Duration::from_secs(20);
+
+/// A silent peer is given up after this, and a reader that takes nothing too.
+const SILENCE_MAX: Duration = Duration::from_secs(40);
+
+/// Frames that cannot be understood before the connection ends.
+const STRIKES_MAX: u8 = 3;
+
+/// Frames and bytes gathered for one write.
+const WRITE_FRAMES_MAX: usize = 64;
+const WRITE_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
+}
+
+/// Why a connection ends.
+enum End {
+    /// The peer is gone: nothing more can be said.
+    Gone,
+    /// The peer broke the WebSocket protocol, or closed.
+    Close(CloseCode),
+    /// The peer is told why, and when to come back.
+    Tell(Box<Closing>),
+}
+
+impl From<io::Error> for End {
+    fn from(_lost: io::Error) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Refused> for End {
+    fn from(reason: Refused) -> Self {
+        let retry_after_ms = (reason.kind == Kind::Unavailable).then_some(1_000);
+        Self::Tell(Box::new(Closing { reason, retry_after_ms }))
+    }
+}
+
+impl From<CloseCode> for End {
+    fn from(code: CloseCode) -> Self {
+        Self::Close(code)
+    }
+}
+
+/// Runs a connection from after its upgrade to its end.
+///
+/// `credential` is the token that came with the upgrade request, in a cookie or a header; `leftover` are bytes
+/// that came after that request.
+pub async fn run(
+    stream: TcpStream,
+    leftover: Bytes,
+    peer: SocketAddr,
+    credential: Option<String>,
+    messenger: Messenger,
+) {
+    let mut link = Link::new(stream, messenger);
+    let end = match link.serve(&leftover, credential).await {
+        Ok(()) => End::Gone,
+        Err(end) => end,
+    };
+    if let End::Tell(closing) = &end {
+        tracing::debug!(%peer, code = closing.reason.code, "connection closed");
+    }
+    link.end(end).await;
+}
+
+/// A signed-in connection; leaves the hub when dropped.
+struct SignedIn {
+    actor: Actor,
+    key: Key,
+    hub: Hub,
+}
+
+impl Drop for SignedIn {
+    fn drop(&mut self) {
+        self.hub.close(self.key);
+    }
+}
+
+struct Link {
+    stream: TcpStream,
+    messenger: Messenger,
+    decoder: Decoder,
+    outbox: Arc<Outbox>,
+    sending: VecDeque<Bytes>,
+    /// How much of the first of `sending` is written.
+    written: usize,
+    strikes: u8,
+    pace: Pace,
+    heard_at: Instant,
+    /// When something was last written, or began to wait.
+    wrote_at: Instant,
+    paused_until: Option<Instant>,
+}
+
+impl Link {
+    fn new(stream: TcpStream, messenger: Messenger) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            decoder: Decoder::new(Sizes::default()),
+            outbox: Arc::default(),
+            sending: VecDeque::new(),
+            written: 0,
+            strikes: 0,
+            pace: messenger.limiter().pace(),
+            messenger,
+            heard_at: now,
+            wrote_at: now,
+            paused_until: None,
+        }
+    }
+
+    async fn serve(&mut self, leftover: &[u8], credential: Option<String>) -> Result<(), End> {
+        let mut early = VecDeque::new();
+        let deadline = Instant::now() + HELLO_WITHIN;
+        let hello = match timeout_at(deadline, self.hello(leftover, &mut early)).await {
+            Ok(hello) => hello?,
+            Err(_elapsed) => {
+                return Err(Refused::new(Kind::NotSignedIn, "too_slow", "the first frame must come in time").into());
+            }
+        };
+        let (signed_in, announce) = self.sign_in(hello, credential).await?;
+        for frame in early {
+            self.frame(&signed_in, &frame)?;
+        }
+        self.talk(&signed_in, announce).await
+    }
+
+    /// Waits for the first frame; what comes in the same segment after it is left in `early`.
+    async fn hello(&mut self, leftover: &[u8], early: &mut VecDeque<String>) -> Result<Hello, End> {
+        let mut texts = Vec::new();
+        self.take(leftover, &mut texts)?;
+        loop {
+            let mut texts_now = std::mem::take(&mut texts).into_iter();
+            while let Some(text) = texts_now.next() {
+                match json::decode::<ClientFrame>(text.as_bytes()) {
+                    Ok(ClientFrame::Hello(hello)) => {
+                        early.extend(texts_now);
+                        return Ok(hello);
+                    }
+                    Ok(other) => self.strike(question_of(&other), Refused::not_signed_in())?,
+                    Err(refused) => self.strike(None, refused)?,
+                }
+            }
+            self.push_outbox().await?;
+            self.stream.readable().await?;
+            self.read(&mut texts)?;
+        }
+    }
+
+    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, bool), End> {
+        if hello.version != PROTOCOL_VERSION {
+            let message = format!("this server speaks version {PROTOCOL_VERSION}");
+            return Err(Refused::invalid("hello.version", "unsupported_version", message).into());
+        }
+        let token = hello.token.or(credential).ok_or_else(Refused::not_signed_in)?;
+        let known = self.messenger.session(&token).await?;
+        let actor = actor(&known);
+        let epoch = self.messenger.epoch();
+        let resume = hello.resume.filter(|origin| origin.epoch == epoch).map(|origin| origin.positions);
+        let hub = self.messenger.hub().clone();
+        let opened = hub.open(known.identity.clone(), Arc::clone(&self.outbox), resume).await;
+        let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
+        match opened {
+            Some(Opened::Fresh(key)) => {
+                let signed_in = SignedIn { actor, key, hub };
+                let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
+                self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
+                Ok((signed_in, true))
+            }
+            Some(Opened::Resumed(key)) => {
+                self.send(frame(&ServerFrame::Resumed(Resumed { session: actor.session, heartbeat_ms })));
+                Ok((SignedIn { actor, key, hub }, true))
+            }
+            Some(Opened::TooMany) => {
+                let refused = Refused::too_many("too_many_connections", "too many connections of this user", 30_000);
+                Err(End::Tell(Box::new(Closing { retry_after_ms: refused.retry_after_ms, reason: refused })))
+            }
+            Some(Opened::Ended) | None => Err(Refused::not_signed_in().into()),
+        }
+    }
+
+    /// The life of a signed-in connection. `announce`: say when all that was missed is sent.
+    async fn talk(&mut self, signed_in: &SignedIn, mut announce: bool) -> Result<(), End> {
+        let mut texts = Vec::new();
+        let mut timer = Box::pin(sleep_until(self.heard_at + SILENCE_MAX));
+        let outbox = Arc::clone(&self.outbox);
+        loop {
+            if self.sending.is_empty() {
+                match outbox.next(&mut self.sending, WRITE_FRAMES_MAX, WRITE_BYTES_MAX) {
+                    Next::Write => self.wrote_at = Instant::now(),
+                    Next::CatchUp(missing) => {
+                        self.catch_up(signed_in, missing).await?;
+                        continue;
+                    }
+                    Next::Close(closing) => return Err(End::Tell(closing)),
+                    Next::Wait if std::mem::take(&mut announce) => self.send(frame(&ServerFrame::CaughtUp {})),
+                    Next::Wait => {}
+                }
+            }
+            if !self.sending.is_empty() && self.write()? {
+                continue;
+            }
+            let now = Instant::now();
+            let deadline = self.deadline(now)?;
+            if deadline < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            let interest = self.interest(now);
+            tokio::select! {
+                ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
+                    if ready?.is_readable() && self.may_read(now) {
+                        self.read(&mut texts)?;
+                        for text in texts.drain(..) {
+                            self.frame(signed_in, &text)?;
+                        }
+                    }
+                }
+                () = outbox.changed() => {
+                    // A reader that takes nothing must not keep its session from being ended.
+                    if let Next::Close(closing) = closing_of(&outbox) {
+                        return Err(End::Tell(closing));
+                    }
+                }
+                () = &mut timer => {}
+            }
+        }
+    }
+
+    /// When this connection has to be looked at again, or that it has been silent for too long.
+    fn deadline(&mut self, now: Instant) -> Result<Instant, End> {
+        let mut deadline = self.heard_at + SILENCE_MAX;
+        if let Some(until) = self.paused_until {
+            if until <= now {
+                self.paused_until = None;
+            } else {
+                // Who is kept waiting is not silent.
+                return Ok(until);
+            }
+        }
+        if !self.outbox.may_ask() {
+            self.heard_at = now;
+            deadline = now + SILENCE_MAX;
+        }
+        if !self.sending.is_empty() {
+            deadline = deadline.min(self.wrote_at + SILENCE_MAX);
+        }
+        if deadline <= now { Err(End::Gone) } else { Ok(deadline) }
+    }
+
+    fn may_read(&self, now: Instant) -> bool {
+        self.paused_until.is_none_or(|until| until <= now) && self.outbox.may_ask()
+    }
+
+    fn interest(&self, now: Instant) -> Option<Interest> {
+        match (self.may_read(now), !self.sending.is_empty()) {
+            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+            (true, false) => Some(Interest::READABLE),
+            (false, true) => Some(Interest::WRITABLE),
+            (false, false) => None,
+        }
+    }
+
+    /// Reads what there is, once, and appends the texts that are complete.
+    fn read(&mut self, texts: &mut Vec<String>) -> Result<(), End> {
+        READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
+            Ok(0) => Err(End::Gone),
+            Ok(count) => {
+                self.heard_at = Instant::now();
+                self.take(&buffer[..count], texts)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    fn take(&mut self, mut input: &[u8], texts: &mut Vec<String>) -> Result<(), End> {
+        while let Some(message) = self.decoder.feed(&mut input)? {
+            match message {
+                Message::Text(text) => texts.push(text),
+                Message::Binary(_) => return Err(CloseCode::UNSUPPORTED.into()),
+                Message::Ping(payload) => {
+                    let pause = self.pace.ping();
+                    self.slow_down(pause);
+                    self.outbox.reply(encode_pong(&payload));
+                }
+                Message::Pong(_) => {}
+                Message::Close(_) => return Err(CloseCode::NORMAL.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// One frame of a signed-in client.
+    fn frame(&mut self, signed_in: &SignedIn, text: &str) -> Result<(), End> {
+        let pause = self.pace.frame();
+        self.slow_down(pause);
+        match json::decode::<ClientFrame>(text.as_bytes()) {
+            Ok(ClientFrame::Command { id, command }) => self.command(signed_in, id, command),
+            Ok(ClientFrame::Query { id, get }) => self.query(signed_in, id, get),
+            Ok(ClientFrame::Signal(signal)) => self.signal(signed_in, signal)?,
+            Ok(ClientFrame::Ping {}) => self.outbox.reply(frame(&ServerFrame::Pong {})),
+            Ok(ClientFrame::Hello(_)) => {
+                let message = "this connection is signed in already";
+                self.strike(None, Refused::conflict("already_signed_in", message))?;
+            }
+            Err(refused) => self.strike(None, refused)?,
+        }
+        Ok(())
+    }
+
+    fn command(&mut self, signed_in: &SignedIn, id: u64, command: Command) {
+        if !self.may_ask(id) {
+            return;
+        }
+        self.slow_down(self.messenger.limiter().pause_for(signed_in.actor.user, &command));
+        let outbox = Arc::clone(&self.outbox);
+        let actor = signed_in.actor.clone();
+        if self.messenger.is_ready(&command) {
+            let request = Request::Command { actor, command, prepared: Prepared::default() };
+            self.messenger.transact(request, move |verdict| outbox.answer(answered(id, reply(verdict))));
+        } else {
+            let messenger = self.messenger.clone();
+            tokio::spawn(async move {
+                let reply = messenger.command(&actor, command).await;
+                outbox.answer(answered(id, reply));
+            });
+        }
+    }
+
+    fn query(&mut self, signed_in: &SignedIn, id: u64, query: Query) {
+        if !self.may_ask(id) {
+            return;
+        }
+        let (outbox, messenger, actor) =
+            (Arc::clone(&self.outbox), self.messenger.clone(), signed_in.actor.clone());
+        tokio::spawn(async move {
+            let answer = match messenger.query(&actor, query).await {
+                Ok(answer) => frame(&ServerFrame::Answer { id, answer }),
+                Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
+            };
+            outbox.answer(answer);
+        });
+    }
+
+    fn may_ask(&self, id: u64) -> bool {
+        let may = self.outbox.ask();
+        if !may {
+            let refused = Refused::too_many("busy", "too many open questions", 1_000);
+            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
+        }
+        may
+    }
+
+    fn signal(&mut self, signed_in: &SignedIn, signal: ClientSignal) -> Result<(), End> {
+        if let ClientSignal::Watch { users } = &signal
+            && users.len() > WATCHED_MAX
+        {
+            let message = format!("at most {WATCHED_MAX} users can be watched");
+            return self.strike(None, Refused::invalid("signal.watch.users", "too_many_users", message));
+        }
+        signed_in.hub.signal(signed_in.key, signed_in.actor.user, signal);
+        Ok(())
+    }
+
+    /// Answers a frame that makes no sense; the third ends the connection.
+    fn strike(&mut self, id: Option<u64>, refused: Refused) -> Result<(), End> {
+        self.strikes += 1;
+        if self.strikes >= STRIKES_MAX {
+            return Err(refused.into());
+        }
+        self.outbox.reply(frame(&ServerFrame::Refused { id, refused }));
+        Ok(())
+    }
+
+    /// Reads nothing more for so long. Pauses add up: what was read at once is paid for one by one.
+    fn slow_down(&mut self, pause: Duration) {
+        if !pause.is_zero() {
+            let now = Instant::now();
+            self.paused_until = Some(self.paused_until.map_or(now, |paused| paused.max(now)) + pause);
+        }
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        if self.sending.is_empty() {
+            self.wrote_at = Instant::now();
+        }
+        self.sending.push_back(bytes);
+    }
+
+    /// Writes as much as the socket takes; whether that was all.
+    fn write(&mut self) -> Result<bool, End> {
+        while let Some(first) = self.sending.front() {
+            let mut slices = [IoSlice::new(&[]); WRITE_FRAMES_MAX];
+            slices[0] = IoSlice::new(&first[self.written..]);
+            let count = self.sending.len().min(WRITE_FRAMES_MAX);
+            for (slice, bytes) in slices[1..count].iter_mut().zip(self.sending.iter().skip(1)) {
+                *slice = IoSlice::new(bytes);
+            }
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(written) => {
+                    self.wrote_at = Instant::now();
+                    self.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // An idle connection keeps no buffer of a past burst.
+        self.sending = VecDeque::new();
+        Ok(true)
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        while let Some(first) = self.sending.front()
+            && self.written >= first.len()
+        {
+            self.written -= first.len();
+            self.sending.pop_front();
+        }
+    }
+
+    /// Writes everything in `sending`, unless the session ends or the reader takes nothing.
+    async fn push(&mut self) -> Result<(), End> {
+        let outbox = Arc::clone(&self.outbox);
+        while !self.write()? {
+            tokio::select! {
+                ready = timeout(SILENCE_MAX, self.stream.writable()) => match ready {
+                    Ok(ready) => ready?,
+                    Err(_elapsed) => return Err(End::Gone),
+                },
+                () = outbox.changed() => {}
+            }
+            if let Next::Close(closing) = closing_of(&outbox) {
+                return Err(End::Tell(closing));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what little waits before the connection is signed in.
+    async fn push_outbox(&mut self) -> Result<(), End> {
+        while let Next::Write = self.outbox.next(&mut self.sending, WRITE_FRAMES_MAX, WRITE_BYTES_MAX) {
+            self.push().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends from the store what the outbox could not hold, or what a resuming client has missed.
+    async fn catch_up(&mut self, signed_in: &SignedIn, missing: Missing) -> Result<(), End> {
+        for (log, first) in missing {
+            let mut after = first.prev();
+            loop {
+                let (entries, more) = self.messenger.missed(&signed_in.actor, log, after).await?;
+                let Some(last) = entries.last().map(|entry| entry.seq) else { break };
+                for entry in entries {
+                    self.send(frame(&ServerFrame::Entry(entry)));
+                }
+                self.push().await?;
+                after = last;
+                self.outbox.sent(log, last);
+                if !more {
+                    break;
+                }
+            }
+        }
+        // Somebody who takes in so much is there, even if he had no time to say so.
+        self.heard_at = Instant::now();
+        Ok(())
+    }
+
+    /// Says why, as far as the peer still listens, and closes.
+    async fn end(&mut self, end: End) {
+        let code = match end {
+            End::Gone => return,
+            End::Close(code) => code,
+            End::Tell(closing) => {
+                let code = match closing.reason.kind {
+                    Kind::Unavailable => CloseCode::GOING_AWAY,
+                    Kind::TooMany => CloseCode::TRY_LATER,
+                    _ => CloseCode::POLICY,
+                };
+                // A frame that is half written has to be finished, or the peer cannot read what follows.
+                self.sending.truncate(usize::from(self.written > 0));
+                self.send(frame(&ServerFrame::Closing(*closing)));
+                code
+            }
+        };
+        self.send(encode_close(code, ""));
+        let said = async {
+            while !matches!(self.write(), Ok(true) | Err(_)) {
+                if self.stream.writable().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(Duration::from_secs(1), said).await;
+        let _ = timeout(Duration::from_secs(1), tokio::io::AsyncWriteExt::shutdown(&mut self.stream)).await;
+    }
+}
+
+fn closing_of(outbox: &Outbox) -> Next {
+    if outbox.is_closing() { outbox.next(&mut VecDeque::new(), 0, 0) } else { Next::Wait }
+}
+
+fn answered(id: u64, reply: Result<chinwag_protocol::Reply, Refused>) -> Bytes {
+    match reply {
+        Ok(reply) => frame(&ServerFrame::Done { id, reply }),
+        Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
+    }
+}
+
+fn question_of(frame: &ClientFrame) -> Option<u64> {
+    match frame {
+        ClientFrame::Command { id, .. } | ClientFrame::Query { id, .. } => Some(*id),
+        ClientFrame::Hello(_) | ClientFrame::Signal(_) | ClientFrame::Ping {} => None,
+    }
+}

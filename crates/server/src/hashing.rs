@@ -1,0 +1,160 @@
+//! Passwords: argon2id on a bounded number of threads, and fresh random secrets.
+//!
+//! A hash takes 46 MiB and some 60 ms by design; without permits a burst of sign-ins would take all memory.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chinwag_domain::{Token, record::TokenHash};
+use chinwag_protocol::{Kind, Refused};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+/// Hashes that may wait for a permit; beyond, the answer is `busy`.
+const WAITING_MAX: usize = 64;
+
+/// Memory of one hash, as OWASP and ASVS advise.
+const MEMORY_KIB: u32 = 47_104;
+
+/// Passes over the memory.
+const PASSES: u32 = 1;
+
+/// The pool of hash permits.
+#[derive(Clone)]
+pub struct Hashing {
+    permits: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    /// Compared with when there is no such user, so that the answer takes as long.
+    decoy: Arc<str>,
+}
+
+impl Hashing {
+    /// As many permits as there are cores.
+    pub fn new() -> Result<Self, argon2::password_hash::Error> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoy = argon2().hash_password(b"nobody's password")?.to_string().into();
+        Ok(Self { permits: Arc::new(Semaphore::new(cores)), waiting: Arc::default(), decoy })
+    }
+
+    /// Hashes a new password into a PHC string with its own salt and parameters.
+    pub async fn hash(&self, password: &str) -> Result<String, Refused> {
+        let password = normal(password);
+        self.run(move || {
+            let hash = argon2().hash_password(password.as_bytes());
+            hash.map(|hash| hash.to_string()).map_err(|error| {
+                tracing::error!(%error, "cannot hash a password");
+                Refused::new(Kind::Unavailable, "failed", "the password could not be hashed")
+            })
+        })
+        .await?
+    }
+
+    /// Whether a password is the one of this hash. Without a hash it takes as long, and is wrong.
+    pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Refused> {
+        let password = normal(password);
+        let (hash, real) = match hash.filter(|hash| !hash.is_empty()) {
+            Some(hash) => (Arc::from(hash), true),
+            None => (Arc::clone(&self.decoy), false),
+        };
+        self.run(move || {
+            let right = PasswordHash::new(&hash)
+                .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok());
+            right && real
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+        let busy = || Refused::too_many("busy", "too many sign-ins at once", 1_000);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX + self.permits.available_permits() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            return Err(busy());
+        }
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let permit = permit.map_err(|_closed| busy())?;
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(permit);
+            result
+        });
+        done.await.map_err(|error| {
+            tracing::error!(%error, "a password hash ended early");
+            Refused::new(Kind::Unavailable, "failed", "the password could not be checked")
+        })
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).expect("the parameters are within argon2's bounds");
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+/// The same password typed on two keyboards is the same bytes.
+fn normal(password: &str) -> String {
+    unicode_normalization::UnicodeNormalization::nfc(password).collect()
+}
+
+/// A fresh secret of `bytes` random bytes in base64url, after `prefix`.
+pub fn fresh_token<const BYTES: usize>(prefix: &str) -> Token {
+    let mut random = [0_u8; BYTES];
+    rand::fill(&mut random);
+    let plain = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(random));
+    Token { hash: hash_token(&plain), plain }
+}
+
+/// All that is kept of a token.
+pub fn hash_token(plain: &str) -> TokenHash {
+    Sha256::digest(plain.as_bytes()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn tells_right_from_wrong_and_from_nobody() {
+        let hashing = Hashing::new().unwrap();
+        let hash = hashing.hash("caf\u{e9} au lait").await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=47104,t=1,p=1$"), "{hash}");
+        assert!(hashing.verify("cafe\u{301} au lait", Some(&hash)).await.unwrap());
+        assert!(!hashing.verify("cafe au lait", Some(&hash)).await.unwrap());
+        assert!(!hashing.verify("nobody's password", None).await.unwrap());
+        assert!(!hashing.verify("", Some("")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn answers_busy_when_too_many_wait() {
+        let hashing = Hashing::new().unwrap();
+        let cores = hashing.permits.available_permits();
+        let all = hashing.permits.clone().acquire_many_owned(u32::try_from(cores).unwrap()).await.unwrap();
+        let waiting: Vec<_> = (0..WAITING_MAX)
+            .map(|_| {
+                let hashing = hashing.clone();
+                tokio::spawn(async move { hashing.verify("x", None).await })
+            })
+            .collect();
+        while hashing.waiting.load(Ordering::Relaxed) < WAITING_MAX {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(hashing.verify("x", None).await.unwrap_err().code, "busy");
+        drop(all);
+        for wait in waiting {
+            assert!(!wait.await.unwrap().unwrap());
+        }
+    }
+
+    #[test]
+    fn tokens_differ_and_are_long() {
+        let (one, two) = (fresh_token::<32>("ses_"), fresh_token::<32>("ses_"));
+        assert_ne!(one.plain, two.plain);
+        assert_eq!((one.plain.len(), one.hash), (4 + 43, hash_token(&one.plain)));
+    }
+}

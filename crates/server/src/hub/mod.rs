@@ -1,0 +1,257 @@
+//! The hub: tells every connection what concerns it, from one thread, in commit order.
+//!
+//! [`State`] is the machine, [`Outbox`] the bounded queue of one connection; this file is the thread between them
+//! and the store. The thread never waits for a connection and never reads the store itself.
+
+mod outbox;
+mod recent;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use chinwag_domain::{
+    Committed, Failed, Publish, Store,
+    facts::Stop,
+    record::Cursor,
+};
+use chinwag_protocol::{
+    ClientSignal, ConversationId, LogId, Millis, Position, PresenceOf, Refused, Seq, SessionId, UserId,
+};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use tokio::sync::oneshot;
+
+pub use outbox::{Missing, Next, Outbox};
+pub use state::{Identity, Key, Opened, State, WATCHED_MAX, frame};
+
+/// How often gathered presence and cursors are told.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Signals that may wait for the hub; beyond, new ones are dropped.
+const SIGNALS_MAX: usize = 16_384;
+
+/// Tells the time, for "last seen".
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+enum Input {
+    Committed(Vec<Committed>),
+    Open { identity: Identity, outbox: Arc<Outbox>, resume: Option<Vec<(LogId, Seq)>>, opened: oneshot::Sender<Opened> },
+    Close(Key),
+    Signal(Key, UserId, ClientSignal),
+    CursorMoved(ConversationId, UserId, Cursor),
+    Online(Option<ConversationId>, oneshot::Sender<Vec<PresenceOf>>),
+    Connected(UserId, Vec<SessionId>, oneshot::Sender<Vec<bool>>),
+    CloseAll(Refused),
+    Stop,
+}
+
+/// The way to the hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    // Commits and answers are bounded by the questions that connections may have open, opens and closes by the
+    // number of connections; signals are counted, because nothing else bounds them.
+    inputs: Sender<Input>,
+    signals: Arc<AtomicUsize>,
+}
+
+/// What waits for the hub's thread until it is started.
+pub struct Inbox {
+    inputs: Receiver<Input>,
+    hub: Hub,
+}
+
+/// The two ends of the hub's queue: the store is opened with the first, the thread runs on the second.
+pub fn channel() -> (Hub, Inbox) {
+    let (sender, inputs) = crossbeam_channel::unbounded();
+    let hub = Hub { inputs: sender, signals: Arc::default() };
+    (hub.clone(), Inbox { inputs, hub })
+}
+
+impl Publish for Hub {
+    fn publish(&self, batch: Vec<Committed>) {
+        self.send(Input::Committed(batch));
+    }
+}
+
+impl Hub {
+    fn send(&self, input: Input) {
+        // The hub's thread ends last; what comes after it has nobody to go to.
+        let _ = self.inputs.send(input);
+    }
+
+    /// Adds a connection, with where its client left off.
+    pub async fn open(
+        &self,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+        resume: Option<Vec<(LogId, Seq)>>,
+    ) -> Option<Opened> {
+        let (opened, answer) = oneshot::channel();
+        self.send(Input::Open { identity, outbox, resume, opened });
+        answer.await.ok()
+    }
+
+    /// Removes a connection.
+    pub fn close(&self, key: Key) {
+        self.send(Input::Close(key));
+    }
+
+    /// Passes on what a client signals; dropped when too much is waiting.
+    pub fn signal(&self, key: Key, user: UserId, signal: ClientSignal) {
+        if self.signals.fetch_add(1, Ordering::Relaxed) >= SIGNALS_MAX {
+            self.signals.fetch_sub(1, Ordering::Relaxed);
+            metrics::counter!("chinwag_signals_dropped_total").increment(1);
+            return;
+        }
+        self.send(Input::Signal(key, user, signal));
+    }
+
+    /// Who of a conversation, or of the whole server, is there now.
+    pub async fn online(&self, conversation: Option<ConversationId>) -> Vec<PresenceOf> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Input::Online(conversation, sender));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Which of a user's sessions have a connection.
+    pub async fn connected(&self, user: UserId, sessions: Vec<SessionId>) -> Vec<bool> {
+        let (sender, answer) = oneshot::channel();
+        self.send(Input::Connected(user, sessions, sender));
+        answer.await.unwrap_or_default()
+    }
+
+    /// Tells every connection to go, and when to come back.
+    pub fn close_all(&self, reason: Refused) {
+        self.send(Input::CloseAll(reason));
+    }
+
+    /// Ends the thread after everything that was sent before.
+    pub fn stop(&self) {
+        self.send(Input::Stop);
+    }
+}
+
+impl Inbox {
+    /// Reads what the hub must know, and starts its thread.
+    pub fn start(self, store: Arc<dyn Store>, clock: Clock) -> Result<thread::JoinHandle<()>, Failed> {
+        let state = load(&*store)?;
+        thread::Builder::new()
+            .name("hub".to_owned())
+            .spawn(move || run(state, &self, &store, &clock))
+            .map_err(|cause| Failed::new("cannot start the hub's thread", cause))
+    }
+}
+
+fn load(store: &dyn Store) -> Result<State, Failed> {
+    let (sender, loaded) = std::sync::mpsc::channel();
+    store.read(Box::new(move |reader| {
+        let load = || -> Result<State, Stop> {
+            let reader = reader?;
+            Ok(State::new(&reader.all_memberships()?, reader.all_heads()?))
+        };
+        let _ = sender.send(load());
+    }));
+    match loaded.recv() {
+        Ok(Ok(state)) => Ok(state),
+        Ok(Err(Stop::Failed(failed))) => Err(failed),
+        Ok(Err(Stop::Refused(refused))) => Err(Failed::new("cannot load memberships", refused)),
+        Err(gone) => Err(Failed::new("cannot load memberships", gone)),
+    }
+}
+
+fn run(mut state: State, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
+    let mut tick = Instant::now() + TICK;
+    loop {
+        match inbox.inputs.recv_deadline(tick) {
+            Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            Ok(input) => handle(&mut state, input, inbox, store, clock),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if Instant::now() >= tick {
+            state.tick();
+            metrics::gauge!("chinwag_connections").set(state.connections() as f64);
+            metrics::gauge!("chinwag_hub_waiting").set(inbox.inputs.len() as f64);
+            tick = Instant::now() + TICK;
+        }
+    }
+}
+
+fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
+    match input {
+        Input::Committed(batch) => {
+            for committed in batch {
+                for entry in &committed.entries {
+                    state.publish(entry);
+                }
+                (committed.ticket)(committed.verdict);
+            }
+        }
+        Input::Open { identity, outbox, resume, opened } => {
+            let answer = state.open(identity, outbox, resume.as_deref());
+            if let Err(Opened::Fresh(key) | Opened::Resumed(key)) = opened.send(answer) {
+                state.close(key, clock());
+            }
+        }
+        Input::Close(key) => state.close(key, clock()),
+        Input::Signal(key, user, signal) => {
+            inbox.hub.signals.fetch_sub(1, Ordering::Relaxed);
+            match signal {
+                ClientSignal::Typing { conversation } => state.typing(key, conversation),
+                ClientSignal::Presence { presence } => state.look(key, presence),
+                ClientSignal::Watch { users } => state.watch(key, users),
+                ClientSignal::Cursor { conversation, delivered, read } => {
+                    move_cursor(state, inbox, store, conversation, user, delivered, read);
+                }
+            }
+        }
+        Input::CursorMoved(conversation, user, to) => state.cursor_moved(conversation, user, to),
+        Input::Online(conversation, answer) => {
+            let _ = answer.send(state.online(conversation));
+        }
+        Input::Connected(user, sessions, answer) => {
+            let _ = answer.send(sessions.iter().map(|session| state.is_connected(user, *session)).collect());
+        }
+        Input::CloseAll(reason) => state.close_all(&reason, || rand::random_range(500..3_000)),
+        Input::Stop => {}
+    }
+}
+
+fn move_cursor(
+    state: &mut State,
+    inbox: &Inbox,
+    store: &Arc<dyn Store>,
+    conversation: ConversationId,
+    user: UserId,
+    delivered: Seq,
+    read: Seq,
+) {
+    if !state.is_member(conversation, user) {
+        return;
+    }
+    let head = state.head(LogId::Conversation(conversation));
+    let (delivered, read) = (delivered.max(read).min(head.seq), read.min(head.seq));
+    if read == head.seq || read == Seq::ZERO {
+        let read = if read == head.seq { head } else { Position::default() };
+        let moved = store.move_cursor(conversation, user, Cursor { delivered, read });
+        state.cursor_moved(conversation, user, moved);
+        return;
+    }
+    // How many messages there are up to the middle of a log only the store knows.
+    let (hub, writer) = (inbox.hub.clone(), Arc::clone(store));
+    store.read(Box::new(move |reader| {
+        if let Ok(reader) = reader
+            && let Ok(read) = reader.position(conversation, read)
+        {
+            let moved = writer.move_cursor(conversation, user, Cursor { delivered, read });
+            hub.send(Input::CursorMoved(conversation, user, moved));
+        }
+    }));
+}

@@ -1,0 +1,325 @@
+//! What waits to be written to one connection: a bounded queue of encoded frames.
+//!
+//! Entries are shared by all their receivers and may be dropped here, because the log has them: a full outbox is
+//! *behind*, remembers the lowest number it dropped of each log, and the connection reads these from the store.
+//! Answers are kept: a connection has a bounded number of open questions. Signals are dropped first.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use chinwag_protocol::{Closing, LogId, Seq};
+use tokio::sync::Notify;
+
+/// Entries and signals that may wait for one connection. A stalled reader costs no more.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+
+/// The share of the outbox that signals may use.
+const SIGNAL_BYTES_MAX: usize = OUTBOX_BYTES_MAX / 4;
+
+/// Questions of one connection that may be open before nothing more is read from it.
+pub const QUESTIONS_PAUSE: usize = 256;
+
+/// Questions of one connection that may be open at all: a pause takes effect after what was read already.
+pub const QUESTIONS_MAX: usize = 1_024;
+
+/// The lowest number that is missing of each log.
+pub type Missing = BTreeMap<LogId, Seq>;
+
+/// The queue between the hub and one connection.
+#[derive(Default)]
+pub struct Outbox {
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    frames: VecDeque<Frame>,
+    /// Of entries and signals; answers are bounded by the number of questions.
+    bytes: usize,
+    questions: usize,
+    missing: Option<Box<Missing>>,
+    closing: Option<Box<Closing>>,
+}
+
+struct Frame {
+    what: What,
+    bytes: Bytes,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Entry(LogId, Seq),
+    Answer,
+    Signal,
+}
+
+/// What a connection is to do next.
+pub enum Next {
+    /// Write these frames, taken into the buffer given.
+    Write,
+    /// Read these entries from the store; what was queued of them is gone.
+    CatchUp(Missing),
+    /// Say this and close.
+    Close(Box<Closing>),
+    /// Nothing yet: wait for [`Outbox::changed`].
+    Wait,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here can be left half done by a panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues an entry, or notes that it is missing.
+    pub fn entry(&self, log: LogId, seq: Seq, bytes: Bytes) {
+        let mut inner = self.lock();
+        if inner.closing.is_some() {
+            return;
+        }
+        if inner.missing.is_none() && inner.bytes + bytes.len() > OUTBOX_BYTES_MAX {
+            inner.fall_behind();
+        }
+        match &mut inner.missing {
+            Some(missing) => note(missing, log, seq),
+            None => inner.push(What::Entry(log, seq), bytes),
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Notes that entries from `seq` on are missing: a resuming client's gaps.
+    pub fn missing(&self, log: LogId, seq: Seq) {
+        let mut inner = self.lock();
+        note(inner.missing.get_or_insert_default(), log, seq);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Queues the answer to a question.
+    pub fn answer(&self, bytes: Bytes) {
+        let mut inner = self.lock();
+        inner.questions = inner.questions.saturating_sub(1);
+        if inner.closing.is_none() {
+            inner.push(What::Answer, bytes);
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Queues a frame that answers no question: a pong, a refusal of a frame that could not be read.
+    pub fn reply(&self, bytes: Bytes) {
+        let mut inner = self.lock();
+        inner.questions += 1;
+        drop(inner);
+        self.answer(bytes);
+    }
+
+    /// Queues a signal, unless there is much waiting.
+    pub fn signal(&self, bytes: Bytes) {
+        let mut inner = self.lock();
+        if inner.closing.is_some() || inner.missing.is_some() || inner.bytes + bytes.len() > SIGNAL_BYTES_MAX {
+            return;
+        }
+        inner.push(What::Signal, bytes);
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Ends the connection: what waits is dropped, and nothing is queued any more.
+    pub fn close(&self, closing: Closing) {
+        let mut inner = self.lock();
+        inner.frames.clear();
+        inner.bytes = 0;
+        inner.missing = None;
+        inner.closing.get_or_insert_with(|| Box::new(closing));
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Counts a question that is about to be asked; `false` if too many are open.
+    pub fn ask(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.questions >= QUESTIONS_MAX {
+            return false;
+        }
+        inner.questions += 1;
+        true
+    }
+
+    /// Whether more may be read.
+    pub fn may_ask(&self) -> bool {
+        self.lock().questions < QUESTIONS_PAUSE
+    }
+
+    /// Whether the connection is to end.
+    pub fn is_closing(&self) -> bool {
+        self.lock().closing.is_some()
+    }
+
+    /// Says what to do next; frames to write are appended to `frames`, at most `count` of them or about `bytes`.
+    pub fn next(&self, frames: &mut VecDeque<Bytes>, count: usize, bytes: usize) -> Next {
+        let mut inner = self.lock();
+        if let Some(closing) = &inner.closing {
+            return Next::Close(closing.clone());
+        }
+        if inner.frames.is_empty() {
+            return match inner.missing.take() {
+                Some(missing) => Next::CatchUp(*missing),
+                None => Next::Wait,
+            };
+        }
+        let mut taken = 0;
+        while taken < bytes
+            && frames.len() < count
+            && let Some(frame) = inner.frames.pop_front()
+        {
+            if !matches!(frame.what, What::Answer) {
+                inner.bytes -= frame.bytes.len();
+            }
+            taken += frame.bytes.len();
+            frames.push_back(frame.bytes);
+        }
+        if inner.frames.is_empty() {
+            // An idle connection keeps no buffer of a past burst.
+            inner.frames = VecDeque::new();
+        }
+        Next::Write
+    }
+
+    /// Drops queued entries that a catch-up has just sent.
+    pub fn sent(&self, log: LogId, up_to: Seq) {
+        let mut inner = self.lock();
+        let mut freed = 0;
+        inner.frames.retain(|frame| match frame.what {
+            What::Entry(other, seq) if other == log && seq <= up_to => {
+                freed += frame.bytes.len();
+                false
+            }
+            _ => true,
+        });
+        inner.bytes -= freed;
+    }
+
+    /// Returns when something was queued since it last returned.
+    pub async fn changed(&self) {
+        self.wake.notified().await;
+    }
+}
+
+impl Inner {
+    fn push(&mut self, what: What, bytes: Bytes) {
+        if !matches!(what, What::Answer) {
+            self.bytes += bytes.len();
+        }
+        self.frames.push_back(Frame { what, bytes });
+    }
+
+    /// Drops everything but answers, and remembers which entries that were.
+    fn fall_behind(&mut self) {
+        let mut missing = Box::<Missing>::default();
+        for frame in &self.frames {
+            if let What::Entry(log, seq) = frame.what {
+                note(&mut missing, log, seq);
+            }
+        }
+        self.frames.retain(|frame| matches!(frame.what, What::Answer));
+        self.bytes = 0;
+        self.missing = Some(missing);
+        metrics::counter!("chinwag_sessions_behind_total").increment(1);
+    }
+}
+
+fn note(missing: &mut Missing, log: LogId, seq: Seq) {
+    missing.entry(log).and_modify(|lowest| *lowest = seq.min(*lowest)).or_insert(seq);
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_protocol::{ConversationId, Refused};
+
+    use super::*;
+
+    const LOG: LogId = LogId::Conversation(ConversationId(1));
+
+    fn frame(bytes: usize) -> Bytes {
+        Bytes::from(vec![b'x'; bytes])
+    }
+
+    fn drain(outbox: &Outbox) -> (Vec<usize>, Option<Missing>) {
+        let (mut lengths, mut frames) = (Vec::new(), VecDeque::new());
+        loop {
+            match outbox.next(&mut frames, 64, 64 * 1024) {
+                Next::Write => lengths.extend(frames.drain(..).map(|frame| frame.len())),
+                Next::CatchUp(missing) => return (lengths, Some(missing)),
+                Next::Close(_) | Next::Wait => return (lengths, None),
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_outbox_keeps_answers_and_remembers_the_lowest_dropped_number() {
+        let outbox = Outbox::default();
+        outbox.entry(LOG, Seq(7), frame(OUTBOX_BYTES_MAX));
+        assert!(outbox.ask());
+        outbox.answer(frame(3));
+        outbox.entry(LOG, Seq(8), frame(1));
+        outbox.entry(LogId::Directory, Seq(2), frame(1));
+        outbox.signal(frame(1));
+        assert_eq!(drain(&outbox), (vec![3], Some(Missing::from([(LOG, Seq(7)), (LogId::Directory, Seq(2))]))));
+        outbox.entry(LOG, Seq(9), frame(5));
+        assert_eq!(drain(&outbox), (vec![5], None));
+    }
+
+    #[test]
+    fn holds_exactly_its_bound() {
+        let outbox = Outbox::default();
+        outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX - 1));
+        outbox.entry(LOG, Seq(2), frame(1));
+        assert_eq!(drain(&outbox), (vec![OUTBOX_BYTES_MAX - 1, 1], None));
+    }
+
+    #[test]
+    fn signals_give_way_to_entries() {
+        let outbox = Outbox::default();
+        outbox.entry(LOG, Seq(1), frame(SIGNAL_BYTES_MAX));
+        outbox.signal(frame(1));
+        assert_eq!(drain(&outbox), (vec![SIGNAL_BYTES_MAX], None));
+    }
+
+    #[test]
+    fn questions_are_bounded() {
+        let outbox = Outbox::default();
+        for _ in 0..QUESTIONS_MAX {
+            assert!(outbox.ask());
+        }
+        assert!(!outbox.ask() && !outbox.may_ask());
+        for _ in QUESTIONS_PAUSE..=QUESTIONS_MAX {
+            outbox.answer(frame(1));
+        }
+        assert!(outbox.may_ask() && outbox.ask());
+    }
+
+    #[test]
+    fn nothing_follows_the_closing() {
+        let outbox = Outbox::default();
+        outbox.entry(LOG, Seq(1), frame(1));
+        outbox.close(Closing { reason: Refused::not_signed_in(), retry_after_ms: None });
+        outbox.entry(LOG, Seq(2), frame(1));
+        outbox.answer(frame(1));
+        assert!(matches!(outbox.next(&mut VecDeque::new(), 1, 1), Next::Close(_)));
+    }
+
+    #[test]
+    fn what_a_catch_up_sent_is_not_sent_again() {
+        let outbox = Outbox::default();
+        outbox.entry(LOG, Seq(4), frame(1));
+        outbox.entry(LOG, Seq(5), frame(2));
+        outbox.sent(LOG, Seq(4));
+        assert_eq!(drain(&outbox), (vec![2], None));
+    }
+}

@@ -1,0 +1,519 @@
+//! Who is connected, who is in which conversation, and who must hear of what: a pure machine.
+//!
+//! It is fed with entries in commit order, so a membership is always exactly as of the entry being told: whoever
+//! was removed by an entry hears of that entry and of nothing after it. It writes into outboxes and does nothing
+//! else: no clock (the time comes in), no store, no socket.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use chinwag_domain::record::{Cursor, Member};
+use chinwag_protocol::{
+    Closing, ConversationId, CursorMoved, Entry, Event, LogId, Millis, Position, Presence, PresenceOf, Refused, Seq,
+    ServerFrame, ServerSignal, SessionId, UserId,
+};
+use slab::Slab;
+
+use super::{outbox::Outbox, recent::Recent};
+use crate::ws::encode_text;
+
+/// Cursors of others are told in conversations of at most so many members.
+const RECEIPT_MEMBERS_MAX: u32 = 100;
+
+/// Users that one connection may watch.
+pub const WATCHED_MAX: usize = 500;
+
+/// A client that missed more gets the whole state instead.
+const CATCH_UP_MAX: u64 = 5_000;
+
+/// Connections of one session, and of one user.
+const CONNECTIONS_PER_SESSION_MAX: usize = 10;
+const CONNECTIONS_PER_USER_MAX: usize = 20;
+
+/// Numbers a connection while it is open.
+pub type Key = usize;
+
+/// Who is behind a connection, as far as the hub needs it.
+#[derive(Clone)]
+pub struct Identity {
+    /// Who.
+    pub user: UserId,
+    /// Which session.
+    pub session: SessionId,
+    /// May see the directory: everybody but guests.
+    pub directory: bool,
+    /// Looks offline to others.
+    pub invisible: bool,
+    /// Does not tell how far he has read.
+    pub hide_read: bool,
+}
+
+/// How a new connection starts.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// From a snapshot that is read now; everything after this call is in the outbox.
+    Fresh(Key),
+    /// From where it was; what it missed is in the outbox or noted there as missing.
+    Resumed(Key),
+    /// Its session has ended.
+    Ended,
+    /// The user, or the session, has as many connections as it may.
+    TooMany,
+}
+
+struct Connection {
+    identity: Identity,
+    outbox: Arc<Outbox>,
+    away: bool,
+    watching: Vec<UserId>,
+}
+
+#[derive(Clone, Copy)]
+struct Membership {
+    conversation: ConversationId,
+    since: Seq,
+    entered: Seq,
+}
+
+#[derive(Default)]
+struct Conversation {
+    members: u32,
+    /// The connections of its members, each with the first entry it may see.
+    online: Vec<(Key, Seq)>,
+}
+
+#[derive(Default)]
+struct User {
+    memberships: Vec<Membership>,
+    connections: Vec<Key>,
+    watchers: Vec<Key>,
+    told: Presence,
+    seen_at: Option<Millis>,
+}
+
+/// The hub.
+#[derive(Default)]
+pub struct State {
+    connections: Slab<Connection>,
+    conversations: HashMap<ConversationId, Conversation>,
+    users: HashMap<UserId, User>,
+    heads: HashMap<LogId, Position>,
+    recent: Recent,
+    ended: HashSet<SessionId>,
+    presence_changed: HashSet<UserId>,
+    cursors_moved: HashMap<(ConversationId, UserId), Cursor>,
+}
+
+impl State {
+    /// The hub of a store as it stands, before its first publication.
+    pub fn new(members: &[Arc<Member>], heads: Vec<(LogId, Position)>) -> Self {
+        let mut state = Self { heads: heads.into_iter().collect(), ..Self::default() };
+        for member in members {
+            state.enter(member.conversation, member.user, member.since, member.entered.seq);
+        }
+        state
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Users with at least one connection.
+    pub fn users_online(&self) -> usize {
+        self.users.values().filter(|user| !user.connections.is_empty()).count()
+    }
+
+    /// The end of a log.
+    pub fn head(&self, log: LogId) -> Position {
+        self.heads.get(&log).copied().unwrap_or_default()
+    }
+
+    /// Whether a user is a member now.
+    pub fn is_member(&self, conversation: ConversationId, user: UserId) -> bool {
+        self.membership(conversation, user).is_some()
+    }
+
+    fn membership(&self, conversation: ConversationId, user: UserId) -> Option<Membership> {
+        self.users.get(&user)?.memberships.iter().find(|m| m.conversation == conversation).copied()
+    }
+
+    /// Adds a connection. `resume` is where its client left off.
+    pub fn open(&mut self, identity: Identity, outbox: Arc<Outbox>, resume: Option<&[(LogId, Seq)]>) -> Opened {
+        if self.ended.contains(&identity.session) {
+            return Opened::Ended;
+        }
+        let keys = self.users.get(&identity.user).map_or(&[][..], |user| &user.connections);
+        let same = keys.iter().filter(|key| self.connections[**key].identity.session == identity.session).count();
+        if keys.len() >= CONNECTIONS_PER_USER_MAX || same >= CONNECTIONS_PER_SESSION_MAX {
+            return Opened::TooMany;
+        }
+        let plan = resume.and_then(|positions| self.plan_resume(&identity, positions));
+        let key = self.connections.insert(Connection {
+            identity: identity.clone(),
+            outbox: outbox.clone(),
+            away: false,
+            watching: Vec::new(),
+        });
+        let user = self.users.entry(identity.user).or_default();
+        user.connections.push(key);
+        for membership in &user.memberships {
+            let conversation = self.conversations.entry(membership.conversation).or_default();
+            conversation.online.push((key, membership.since));
+        }
+        self.presence_changed.insert(identity.user);
+        let Some(plan) = plan else { return Opened::Fresh(key) };
+        for (log, after) in plan {
+            self.send_missed(&outbox, log, after, &identity);
+        }
+        Opened::Resumed(key)
+    }
+
+    /// The logs that grew since the client left, each with the last number it has; `None`: too much, or nonsense.
+    fn plan_resume(&self, identity: &Identity, positions: &[(LogId, Seq)]) -> Option<Vec<(LogId, Seq)>> {
+        let known: HashMap<LogId, Seq> = positions.iter().copied().collect();
+        let mut plan = Vec::new();
+        let mut total = 0_u64;
+        let mut consider = |log: LogId, after: Seq, head: Seq| {
+            total += u64::from(head.0.saturating_sub(after.0));
+            if head > after {
+                plan.push((log, after));
+            }
+            // Ahead of the end: the client knows another history than this store.
+            after <= head && total <= CATCH_UP_MAX
+        };
+        let own = LogId::User(identity.user);
+        if !consider(own, *known.get(&own)?, self.head(own).seq) {
+            return None;
+        }
+        if identity.directory
+            && !consider(LogId::Directory, *known.get(&LogId::Directory)?, self.head(LogId::Directory).seq)
+        {
+            return None;
+        }
+        let mut unvisited = known.len();
+        for membership in self.users.get(&identity.user).map_or(&[][..], |user| &user.memberships) {
+            let log = LogId::Conversation(membership.conversation);
+            let after = known.get(&log).copied().inspect(|_| unvisited -= 1).unwrap_or(membership.entered);
+            if !consider(log, after, self.head(log).seq) {
+                return None;
+            }
+        }
+        // Conversations that he has left meanwhile: the store knows up to where he may see them.
+        for (log, after) in positions {
+            if let LogId::Conversation(conversation) = log
+                && self.membership(*conversation, identity.user).is_none()
+                && !consider(*log, *after, self.head(*log).seq)
+            {
+                return None;
+            }
+        }
+        Some(plan)
+    }
+
+    fn send_missed(&self, outbox: &Outbox, log: LogId, after: Seq, identity: &Identity) {
+        // A member from the first entry on sees every entry as it is; others need the store to look closer.
+        let sees_all = match log {
+            LogId::Directory | LogId::User(_) => true,
+            LogId::Conversation(id) => self.membership(id, identity.user).is_some_and(|m| m.since <= Seq(1)),
+        };
+        match self.recent.after(log, after).filter(|_| sees_all) {
+            Some(frames) => frames.for_each(|(seq, frame)| outbox.entry(log, *seq, frame.clone())),
+            None => outbox.missing(log, after.next()),
+        }
+    }
+
+    /// Removes a connection.
+    pub fn close(&mut self, key: Key, at: Millis) {
+        let Some(connection) = self.connections.try_remove(key) else { return };
+        for watched in &connection.watching {
+            if let Some(user) = self.users.get_mut(watched) {
+                user.watchers.retain(|other| *other != key);
+            }
+        }
+        let Some(user) = self.users.get_mut(&connection.identity.user) else { return };
+        user.connections.retain(|other| *other != key);
+        user.seen_at = Some(at);
+        for membership in &user.memberships {
+            if let Some(conversation) = self.conversations.get_mut(&membership.conversation)
+                && let Some(place) = conversation.online.iter().position(|(other, _)| *other == key)
+            {
+                conversation.online.swap_remove(place);
+            }
+        }
+        self.presence_changed.insert(connection.identity.user);
+    }
+
+    /// Tells an entry to everybody concerned.
+    pub fn publish(&mut self, entry: &Entry) {
+        let messages = self.head(entry.log).messages + u32::from(matches!(entry.event, Event::Message(_)));
+        self.heads.insert(entry.log, Position { seq: entry.seq, messages });
+        let frame = encode(entry);
+        match entry.log {
+            LogId::Conversation(conversation) => self.publish_in(conversation, entry, &frame),
+            LogId::User(user) => {
+                for key in self.users.get(&user).map_or(&[][..], |user| &user.connections) {
+                    self.connections[*key].outbox.entry(entry.log, entry.seq, frame.clone());
+                }
+                self.follow_user(user, &entry.event);
+            }
+            LogId::Directory => {
+                for (_, connection) in self.connections.iter().filter(|(_, c)| c.identity.directory) {
+                    connection.outbox.entry(entry.log, entry.seq, frame.clone());
+                }
+            }
+        }
+        self.recent.push(entry.log, entry.seq, frame);
+    }
+
+    fn publish_in(&mut self, id: ConversationId, entry: &Entry, frame: &Bytes) {
+        if let Event::Joined { user, since, .. } = &entry.event {
+            self.enter(id, *user, *since, entry.seq);
+        }
+        let target = entry.event.target();
+        let mut hidden = None;
+        for (key, since) in self.conversations.get(&id).map_or(&[][..], |conversation| &conversation.online) {
+            let bytes = match target {
+                Some(target) if target < *since => hidden.get_or_insert_with(|| encode_hidden(entry)),
+                _ => frame,
+            };
+            self.connections[*key].outbox.entry(entry.log, entry.seq, bytes.clone());
+        }
+        match &entry.event {
+            Event::Left { user } | Event::Removed { user, .. } => self.leave(id, *user),
+            // What is erased in the store must not live on here.
+            Event::Deleted { .. } => self.recent.forget(entry.log),
+            _ => {}
+        }
+    }
+
+    fn follow_user(&mut self, user: UserId, event: &Event) {
+        match event {
+            Event::SessionEnded { session } => self.end_session(user, *session),
+            Event::SettingsChanged { settings } => {
+                let keys = self.users.get(&user).map(|user| user.connections.clone()).unwrap_or_default();
+                for key in keys {
+                    let identity = &mut self.connections[key].identity;
+                    identity.invisible = settings.invisible;
+                    identity.hide_read = settings.hide_read;
+                }
+                self.presence_changed.insert(user);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_session(&mut self, user: UserId, session: SessionId) {
+        self.ended.insert(session);
+        for key in self.users.get(&user).map_or(&[][..], |user| &user.connections) {
+            let connection = &self.connections[*key];
+            if connection.identity.session == session {
+                let reason = Refused::new(
+                    chinwag_protocol::Kind::NotSignedIn,
+                    "session_ended",
+                    "this session was ended: sign in again",
+                );
+                connection.outbox.close(Closing { reason, retry_after_ms: None });
+            }
+        }
+    }
+
+    /// Closes every connection, each with its own moment to come back.
+    pub fn close_all(&self, reason: &Refused, mut retry_after_ms: impl FnMut() -> u32) {
+        for (_, connection) in &self.connections {
+            let retry_after_ms = Some(retry_after_ms());
+            connection.outbox.close(Closing { reason: reason.clone(), retry_after_ms });
+        }
+    }
+
+    fn enter(&mut self, id: ConversationId, user: UserId, since: Seq, entered: Seq) {
+        self.leave(id, user);
+        let conversation = self.conversations.entry(id).or_default();
+        conversation.members += 1;
+        let user = self.users.entry(user).or_default();
+        user.memberships.push(Membership { conversation: id, since, entered });
+        conversation.online.extend(user.connections.iter().map(|key| (*key, since)));
+    }
+
+    fn leave(&mut self, id: ConversationId, user: UserId) {
+        let Some(user) = self.users.get_mut(&user) else { return };
+        let Some(place) = user.memberships.iter().position(|m| m.conversation == id) else { return };
+        user.memberships.swap_remove(place);
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.members -= 1;
+            conversation.online.retain(|(key, _)| !user.connections.contains(key));
+        }
+    }
+
+    /// Tells the other members that somebody is writing.
+    pub fn typing(&self, key: Key, id: ConversationId) {
+        let Some(user) = self.connections.get(key).map(|connection| connection.identity.user) else { return };
+        if !self.is_member(id, user) {
+            return;
+        }
+        let Some(conversation) = self.conversations.get(&id) else { return };
+        let frame = frame(&ServerFrame::Signal(ServerSignal::Typing { conversation: id, user }));
+        for (other, _) in &conversation.online {
+            let connection = &self.connections[*other];
+            if connection.identity.user != user {
+                connection.outbox.signal(frame.clone());
+            }
+        }
+    }
+
+    /// A connection's user looks, or looks away.
+    pub fn look(&mut self, key: Key, presence: Presence) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.away = presence != Presence::Online;
+            self.presence_changed.insert(connection.identity.user);
+        }
+    }
+
+    /// Replaces whom a connection watches, and tells it how they are.
+    pub fn watch(&mut self, key: Key, mut users: Vec<UserId>) {
+        users.truncate(WATCHED_MAX);
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let former = std::mem::replace(&mut connection.watching, users.clone());
+        let (viewer, outbox) = (connection.identity.clone(), connection.outbox.clone());
+        for user in former {
+            if let Some(user) = self.users.get_mut(&user) {
+                user.watchers.retain(|other| *other != key);
+            }
+        }
+        let mut now = Vec::with_capacity(users.len());
+        for user in users {
+            if self.may_watch(&viewer, user) {
+                now.push(self.presence_of(user));
+                let watchers = &mut self.users.entry(user).or_default().watchers;
+                if !watchers.contains(&key) {
+                    watchers.push(key);
+                }
+            }
+        }
+        if !now.is_empty() {
+            outbox.signal(frame(&ServerFrame::Signal(ServerSignal::Presence(now))));
+        }
+    }
+
+    /// Guests hear only of those with whom they share a conversation.
+    fn may_watch(&self, viewer: &Identity, user: UserId) -> bool {
+        viewer.directory || viewer.user == user || self.share(viewer.user, user)
+    }
+
+    fn share(&self, one: UserId, other: UserId) -> bool {
+        self.users.get(&one).is_some_and(|user| {
+            user.memberships.iter().any(|membership| self.is_member(membership.conversation, other))
+        })
+    }
+
+    /// How somebody looks to others.
+    pub fn presence_of(&self, id: UserId) -> PresenceOf {
+        let Some(user) = self.users.get(&id) else {
+            return PresenceOf { user: id, presence: Presence::Offline, seen_at: None };
+        };
+        let visible = || user.connections.iter().map(|key| &self.connections[*key]).filter(|c| !c.identity.invisible);
+        let presence = if visible().any(|connection| !connection.away) {
+            Presence::Online
+        } else if visible().next().is_some() {
+            Presence::Away
+        } else {
+            Presence::Offline
+        };
+        let seen_at = user.seen_at.filter(|_| presence == Presence::Offline);
+        PresenceOf { user: id, presence, seen_at }
+    }
+
+    /// Who of a conversation, or of the whole server, is there now.
+    pub fn online(&self, conversation: Option<ConversationId>) -> Vec<PresenceOf> {
+        let mut users: Vec<UserId> = match conversation {
+            None => self.users.iter().filter(|(_, user)| !user.connections.is_empty()).map(|(id, _)| *id).collect(),
+            Some(id) => self.conversations.get(&id).map_or_else(Vec::new, |conversation| {
+                conversation.online.iter().map(|(key, _)| self.connections[*key].identity.user).collect()
+            }),
+        };
+        users.sort_unstable();
+        users.dedup();
+        users.into_iter().map(|user| self.presence_of(user)).filter(|p| p.presence != Presence::Offline).collect()
+    }
+
+    /// Whether a session has a connection.
+    pub fn is_connected(&self, user: UserId, session: SessionId) -> bool {
+        self.users.get(&user).is_some_and(|user| {
+            user.connections.iter().any(|key| self.connections[*key].identity.session == session)
+        })
+    }
+
+    /// Notes that a member's cursors moved; told at the next [`State::tick`], each member once.
+    pub fn cursor_moved(&mut self, conversation: ConversationId, user: UserId, to: Cursor) {
+        self.cursors_moved.insert((conversation, user), to);
+    }
+
+    /// Tells what has gathered since the last tick: presence and cursors.
+    pub fn tick(&mut self) {
+        self.tell_presence();
+        self.tell_cursors();
+    }
+
+    fn tell_presence(&mut self) {
+        let mut told: HashMap<Key, Vec<PresenceOf>> = HashMap::new();
+        for id in std::mem::take(&mut self.presence_changed) {
+            let now = self.presence_of(id);
+            let Some(user) = self.users.get_mut(&id) else { continue };
+            if user.told != now.presence {
+                user.told = now.presence;
+                for key in &user.watchers {
+                    told.entry(*key).or_default().push(now);
+                }
+            }
+        }
+        for (key, changes) in told {
+            if let Some(connection) = self.connections.get(key) {
+                connection.outbox.signal(frame(&ServerFrame::Signal(ServerSignal::Presence(changes))));
+            }
+        }
+    }
+
+    fn tell_cursors(&mut self) {
+        for ((id, user), cursor) in std::mem::take(&mut self.cursors_moved) {
+            let whole = CursorMoved { conversation: id, user, delivered: cursor.delivered, read: cursor.read };
+            let signal = |moved| frame(&ServerFrame::Signal(ServerSignal::Cursor(moved)));
+            let own = signal(whole);
+            let keys = self.users.get(&user).map_or(&[][..], |user| &user.connections);
+            let hide_read = keys.iter().any(|key| self.connections[*key].identity.hide_read);
+            for key in keys {
+                self.connections[*key].outbox.signal(own.clone());
+            }
+            let Some(conversation) = self.conversations.get(&id).filter(|c| c.members <= RECEIPT_MEMBERS_MAX) else {
+                continue;
+            };
+            let theirs =
+                if hide_read { signal(CursorMoved { read: Position::default(), ..whole }) } else { own.clone() };
+            for (key, _) in &conversation.online {
+                let connection = &self.connections[*key];
+                if connection.identity.user != user && self.is_member(id, user) {
+                    connection.outbox.signal(theirs.clone());
+                }
+            }
+        }
+    }
+}
+
+fn encode(entry: &Entry) -> Bytes {
+    #[derive(serde::Serialize)]
+    struct EntryFrame<'a> {
+        entry: &'a Entry,
+    }
+    frame(&EntryFrame { entry })
+}
+
+fn encode_hidden(entry: &Entry) -> Bytes {
+    encode(&Entry { event: Event::Hidden {}, client_id: None, ..entry.clone() })
+}
+
+/// One text frame of the wire.
+pub fn frame(value: &impl serde::Serialize) -> Bytes {
+    encode_text(&serde_json::to_vec(value).expect("the words of the protocol have no maps with odd keys"))
+}

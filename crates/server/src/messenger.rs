@@ -1,0 +1,461 @@
+//! The life of a command, on one page: prepare what is slow, hand it to the writer, take the verdict back.
+//!
+//! Decides nothing. Rights and rules are in `chinwag-domain`; this file knows only which command needs what
+//! prepared, and which question only the hub can answer.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use chinwag_domain::{
+    Actor, Ask, Committed, Failed, Prepared, Publish, Reader, Request, Store, Ticket,
+    bots::{self, Poems},
+    facts::{Known as Fact, Stop},
+    limits::Limits,
+    names,
+    port::{Done, Verdict},
+    reading,
+    record::Owner,
+    rules,
+};
+use chinwag_protocol::{
+    Answer, Command, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq, ServerInfo,
+    SignedIn, Snapshot, UserId, UserKind,
+};
+use tokio::sync::{Notify, oneshot};
+
+use crate::{
+    hashing::{Hashing, fresh_token, hash_token},
+    hub::{Clock, Hub, Identity},
+    limit::Limiter,
+    sessions::{Known, Sessions},
+};
+
+/// The store notes the use of a session at most this often.
+const SEEN_EVERY_MS: i64 = 60 * 60 * 1_000;
+
+/// Entries read at once for a connection that missed some.
+const MISSED_PAGE: usize = 200;
+
+/// Everything between the doors and the store. Cheap to clone.
+#[derive(Clone)]
+pub struct Messenger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    hub: Hub,
+    sessions: Arc<Sessions>,
+    hashing: Hashing,
+    limiter: Arc<Limiter>,
+    limits: Limits,
+    poems: Arc<Poems>,
+    clock: Clock,
+    draining: AtomicBool,
+    open: AtomicUsize,
+    settled: Notify,
+}
+
+/// Publishes to the hub, and makes the session cache forget what a commit made wrong before anybody is told.
+pub struct Publisher {
+    /// The hub.
+    pub hub: Hub,
+    /// The cache.
+    pub sessions: Arc<Sessions>,
+}
+
+impl Publish for Publisher {
+    fn publish(&self, batch: Vec<Committed>) {
+        for entry in batch.iter().flat_map(|committed| &committed.entries) {
+            self.sessions.follow(entry.log, &entry.event);
+        }
+        self.hub.publish(batch);
+    }
+}
+
+/// What a messenger is made of.
+pub struct Parts {
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// Who is connected.
+    pub hub: Hub,
+    /// The cache of sessions that [`Publisher`] shares.
+    pub sessions: Arc<Sessions>,
+    /// The rates.
+    pub limiter: Arc<Limiter>,
+    /// The sizes.
+    pub limits: Limits,
+    /// What `/poem` recites.
+    pub poems: Poems,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Messenger {
+    /// A messenger over its parts.
+    pub fn new(parts: Parts) -> Result<Self, Failed> {
+        let hashing = Hashing::new().map_err(|error| Failed::new("cannot hash passwords", error.to_string()))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store: parts.store,
+                hub: parts.hub,
+                sessions: parts.sessions,
+                hashing,
+                limiter: parts.limiter,
+                limits: parts.limits,
+                poems: Arc::new(parts.poems),
+                clock: parts.clock,
+                draining: AtomicBool::new(false),
+                open: AtomicUsize::new(0),
+                settled: Notify::new(),
+            }),
+        })
+    }
+
+    /// The hub.
+    pub fn hub(&self) -> &Hub {
+        &self.inner.hub
+    }
+
+    /// The rates.
+    pub fn limiter(&self) -> &Limiter {
+        &self.inner.limiter
+    }
+
+    /// Names the store; changes when a backup was restored.
+    pub fn epoch(&self) -> String {
+        self.inner.store.epoch()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Millis {
+        (self.inner.clock)()
+    }
+
+    /// Whether requests are accepted.
+    pub fn ready(&self) -> bool {
+        !self.inner.draining.load(Ordering::Relaxed)
+    }
+
+    /// Accepts nothing new and returns when everything accepted has its verdict.
+    pub async fn drain(&self) {
+        self.inner.draining.store(true, Ordering::SeqCst);
+        loop {
+            let settled = self.inner.settled.notified();
+            if self.inner.open.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Hands a request to the writer; the ticket is called once, on another thread.
+    pub fn transact(&self, request: Request, ticket: impl FnOnce(Verdict) + Send + 'static) {
+        self.inner.open.fetch_add(1, Ordering::SeqCst);
+        let inner = Arc::clone(&self.inner);
+        let ticket: Ticket = Box::new(move |verdict| {
+            ticket(verdict);
+            if inner.open.fetch_sub(1, Ordering::SeqCst) == 1 && inner.draining.load(Ordering::SeqCst) {
+                inner.settled.notify_one();
+            }
+        });
+        if self.inner.draining.load(Ordering::SeqCst) {
+            ticket(Err(restarting()));
+            return;
+        }
+        self.inner.store.transact(Ask { request, ticket });
+    }
+
+    async fn transacted(&self, request: Request) -> Verdict {
+        let (sender, verdict) = oneshot::channel();
+        self.transact(request, |verdict| {
+            let _ = sender.send(verdict);
+        });
+        verdict.await.unwrap_or_else(|_gone| Err(unavailable("the server is stopping")))
+    }
+
+    /// Reads over one state of the store.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Reader) -> Fact<T> + Send + 'static,
+    ) -> Result<T, Refused> {
+        let (sender, answer) = oneshot::channel();
+        self.inner.store.read(Box::new(move |reader| {
+            let _ = sender.send(reader.map_err(Stop::from).and_then(read));
+        }));
+        match answer.await {
+            Ok(answer) => answer.map_err(told),
+            Err(_gone) => Err(unavailable("the server is stopping")),
+        }
+    }
+
+    /// Makes an account and signs it in.
+    pub async fn register(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
+        self.inner.limiter.register(peer)?;
+        names::check(&device.handle)?;
+        names::check_password(&device.password)?;
+        let token = fresh_token::<32>("ses_");
+        let password = self.inner.hashing.hash(&device.password).await?;
+        let request = Request::Register {
+            handle: device.handle,
+            invite: device.invite.as_deref().map(hash_token),
+            prepared: Prepared { password: Some(password), token: Some(token.clone()), ..Prepared::default() },
+            device: device.device,
+            door: door.to_owned(),
+        };
+        signed_in(self.transacted(request).await?, token.plain)
+    }
+
+    /// Starts a session for whoever knows the password.
+    pub async fn sign_in(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
+        let key = names::fold(&device.handle);
+        self.inner.limiter.sign_in(&key, peer)?;
+        let found = self
+            .read(move |reader| {
+                let Some(Owner::User(user)) = reader.name(&key)?.map(|name| name.owner) else { return Ok(None) };
+                reader.credentials(user)
+            })
+            .await?;
+        let hash = found.as_ref().map(|credentials| credentials.password.as_str());
+        let right = self.inner.hashing.verify(&device.password, hash).await?;
+        let (true, Some(credentials)) = (right, found) else {
+            self.inner.limiter.sign_in_failed(&names::fold(&device.handle), peer);
+            return Err(Refused::new(Kind::NotSignedIn, "wrong_password", "wrong name or password"));
+        };
+        self.inner.limiter.signed_in(&names::fold(&device.handle));
+        let token = fresh_token::<32>("ses_");
+        let request = Request::SignIn {
+            user: credentials.user,
+            prepared: Prepared {
+                verified: Some(credentials.version),
+                token: Some(token.clone()),
+                ..Prepared::default()
+            },
+            device: device.device,
+            door: door.to_owned(),
+        };
+        signed_in(self.transacted(request).await?, token.plain)
+    }
+
+    /// Ends the actor's own session.
+    pub async fn sign_out(&self, actor: &Actor) -> Result<(), Refused> {
+        self.command(actor, Command::EndSession { session: actor.session }).await.map(|_reply| ())
+    }
+
+    /// Chooses a new password with a reset link.
+    pub async fn reset(&self, token: &str, password: &str, peer: IpAddr) -> Result<(), Refused> {
+        self.inner.limiter.register(peer)?;
+        names::check_password(password)?;
+        let prepared =
+            Prepared { password: Some(self.inner.hashing.hash(password).await?), ..Prepared::default() };
+        self.transacted(Request::Reset { link: hash_token(token), prepared }).await.map(|_done| ())
+    }
+
+    /// Whose session a token is.
+    pub async fn session(&self, token: &str) -> Result<Known, Refused> {
+        let hash = hash_token(token);
+        let known = match self.inner.sessions.find(&hash) {
+            Ok(known) => known,
+            Err(asked) => {
+                let known = self.read(move |reader| known(reader, &hash)).await?;
+                self.inner.sessions.remember(hash, &known, asked);
+                known
+            }
+        };
+        let now = self.now();
+        if now.0 - known.seen_at.0 > SEEN_EVERY_MS {
+            self.inner.sessions.seen(&hash, now);
+            self.transact(Request::Seen { session: known.identity.session }, |_verdict| {});
+        }
+        Ok(known)
+    }
+
+    /// On whose behalf a token speaks.
+    pub async fn actor(&self, token: &str) -> Result<Actor, Refused> {
+        self.session(token).await.map(|known| actor(&known))
+    }
+
+    /// Whether a command can go to the writer as it is, without [`Messenger::command`]'s preparation.
+    pub fn is_ready(&self, command: &Command) -> bool {
+        match command {
+            Command::Post { text, .. } => !text.starts_with('/'),
+            Command::ChangePassword { .. }
+            | Command::ConfirmPassword { .. }
+            | Command::DeleteAccount { .. }
+            | Command::CreateInvite { .. }
+            | Command::ResetPassword { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// Does what a signed-in user asks.
+    pub async fn command(&self, actor: &Actor, command: Command) -> Result<Reply, Refused> {
+        let prepared = self.prepare(actor, &command).await?;
+        let request = Request::Command { actor: actor.clone(), command, prepared };
+        reply(self.transacted(request).await)
+    }
+
+    async fn prepare(&self, actor: &Actor, command: &Command) -> Result<Prepared, Refused> {
+        let mut prepared = Prepared::default();
+        match command {
+            Command::ChangePassword { old, new } => {
+                names::check_password(new)?;
+                prepared.verified = self.verified(actor.user, old).await?;
+                prepared.password = Some(self.inner.hashing.hash(new).await?);
+            }
+            Command::ConfirmPassword { password } | Command::DeleteAccount { password } => {
+                prepared.verified = self.verified(actor.user, password).await?;
+            }
+            Command::CreateInvite { .. } => {
+                self.inner.limiter.invite(actor.user)?;
+                prepared.token = Some(fresh_token::<16>("inv_"));
+            }
+            Command::ResetPassword { .. } => prepared.token = Some(fresh_token::<16>("res_")),
+            Command::Post { text, .. } if text.starts_with('/') => {
+                prepared.bot_answer = self.bot_answer(actor.user, text).await?;
+            }
+            _ => {}
+        }
+        Ok(prepared)
+    }
+
+    /// The version of the credentials that a password is right for.
+    async fn verified(&self, user: UserId, password: &str) -> Result<Option<u32>, Refused> {
+        self.inner.limiter.confirm(user)?;
+        let credentials = self.read(move |reader| reader.credentials(user)).await?;
+        let hash = credentials.as_ref().map(|credentials| credentials.password.as_str());
+        let right = self.inner.hashing.verify(password, hash).await?;
+        self.inner.limiter.confirmed(user, right);
+        Ok(credentials.filter(|_| right).map(|credentials| credentials.version))
+    }
+
+    async fn bot_answer(&self, user: UserId, text: &str) -> Result<Option<String>, Refused> {
+        let Some(asked) = bots::parse(text) else { return Ok(None) };
+        let zone = self
+            .read(move |reader| Ok(reader.user(user)?.map(|user| user.settings.time_zone.clone())))
+            .await?
+            .unwrap_or_default();
+        Ok(Some(bots::answer(&asked, self.now(), &zone, &self.inner.poems)))
+    }
+
+    /// Answers what a signed-in user asks.
+    pub async fn query(&self, actor: &Actor, query: Query) -> Result<Answer, Refused> {
+        self.inner.limiter.query(actor.user, &query)?;
+        if let Query::Online { conversation } = query {
+            let asker = actor.clone();
+            self.read(move |reader| reading::may_watch(reader, &asker, conversation)).await?;
+            return Ok(Answer::Online(self.inner.hub.online(conversation).await));
+        }
+        let asker = actor.clone();
+        let mut answer = self.read(move |reader| reading::answer(reader, &asker, &query)).await?;
+        if let Answer::Sessions(sessions) = &mut answer {
+            let ids = sessions.iter().map(|session| session.session).collect();
+            for (session, online) in sessions.iter_mut().zip(self.inner.hub.connected(actor.user, ids).await) {
+                session.online = online;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Everything a client needs to start.
+    pub async fn snapshot(&self, actor: &Actor) -> Result<Snapshot, Refused> {
+        let asker = actor.clone();
+        self.read(move |reader| reading::snapshot(reader, &asker)).await
+    }
+
+    /// A page of what a connection missed: entries it may see after a number, and whether there are more.
+    pub async fn missed(&self, actor: &Actor, log: LogId, after: Seq) -> Result<(Vec<Entry>, bool), Refused> {
+        let user = actor.user;
+        match self.read(move |reader| reading::entries_for(reader, user, log, after, MISSED_PAGE)).await {
+            // A log that he may not read, or no longer: nothing of it was missed.
+            Err(refused) if refused.kind == Kind::NotFound => Ok((Vec::new(), false)),
+            page => page,
+        }
+    }
+
+    /// What anybody may know of this server.
+    pub async fn info(&self) -> Result<ServerInfo, Refused> {
+        let server = self.read(|reader| reader.server()).await?;
+        let server = server.ok_or_else(|| unavailable("the server is starting"))?;
+        Ok(ServerInfo {
+            name: server.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: PROTOCOL_VERSION,
+            registration: server.registration,
+            needs_setup: !server.has_admin,
+        })
+    }
+
+    /// The sizes in force.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+}
+
+/// On whose behalf a known session speaks.
+pub fn actor(known: &Known) -> Actor {
+    Actor { user: known.identity.user, session: known.identity.session, door: known.door.clone() }
+}
+
+/// The reply in a verdict on a command.
+pub fn reply(verdict: Verdict) -> Result<Reply, Refused> {
+    match verdict? {
+        Done::Reply(reply) => Ok(reply),
+        Done::SignedIn { .. } => Ok(Reply::Done {}),
+    }
+}
+
+/// What an asker hears of our own trouble: its number, which stands in the log beside the cause.
+pub fn told(stop: Stop) -> Refused {
+    match stop {
+        Stop::Refused(refused) => refused,
+        Stop::Failed(failed) => {
+            let number: u32 = rand::random();
+            let cause = &failed.cause;
+            tracing::error!(number = format_args!("{number:08x}"), %failed, %cause, "failed");
+            unavailable(format!("something went wrong here (number {number:08x})"))
+        }
+    }
+}
+
+fn unavailable(message: impl Into<String>) -> Refused {
+    Refused::new(Kind::Unavailable, "unavailable", message)
+}
+
+/// What is told to whoever asks while the server goes down.
+pub fn restarting() -> Refused {
+    Refused { retry_after_ms: Some(1_000), ..Refused::new(Kind::Unavailable, "restarting", "the server is restarting") }
+}
+
+fn signed_in(done: Done, token: String) -> Result<SignedIn, Refused> {
+    match done {
+        Done::SignedIn { user, session } => Ok(SignedIn { user, session, token: Some(token) }),
+        Done::Reply(_) => Err(unavailable("no session was started")),
+    }
+}
+
+fn known(reader: &dyn Reader, token: &chinwag_domain::record::TokenHash) -> Fact<Known> {
+    let session = reader.session_by_token(token)?.ok_or_else(Refused::not_signed_in)?;
+    let user = reader.user(session.user)?.filter(|user| user.is_active()).ok_or_else(Refused::not_signed_in)?;
+    Ok(Known {
+        identity: Identity {
+            user: user.id,
+            session: session.id,
+            directory: user.kind != UserKind::Guest,
+            invisible: user.settings.invisible,
+            hide_read: user.settings.hide_read,
+        },
+        door: Some(session.door.as_str()).filter(|door| !door.is_empty()).map(Arc::from),
+        seen_at: session.seen_at,
+    })
+}
+
+/// The rules, as a store asks them.
+pub fn decide(plan: &mut chinwag_domain::Plan<'_>, request: &Request) -> Fact<Done> {
+    rules::decide(plan, request)
+}
