@@ -71,7 +71,8 @@ export class Questions {
 
   /** The connection is gone: nobody knows what became of what was asked over it. */
   lost(): void {
-    for (const id of [...this.#waiting.keys()]) this.#take(id)?.reject(unavailable("the connection was lost"));
+    for (const id of [...this.#waiting.keys()])
+      this.#take(id)?.reject(unavailable("the connection was lost"));
   }
 
   #ask<T>(frame: (id: number) => ClientFrame): Promise<T> {

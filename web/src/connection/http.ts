@@ -83,9 +83,13 @@ async function send<T>(path: string, body?: unknown): Promise<T> {
     throw unavailable("the server answered something that is not JSON");
   }
   if (response.ok) return value as T;
-  throw new RefusedError(isRefused(value) ? value : unavailable(`the server answered ${response.status}`).refused);
+  throw new RefusedError(
+    isRefused(value) ? value : unavailable(`the server answered ${response.status}`).refused,
+  );
 }
 
 function isRefused(value: unknown): value is Refused {
-  return typeof value === "object" && value !== null && "kind" in value && "code" in value && "message" in value;
+  return (
+    typeof value === "object" && value !== null && "kind" in value && "code" in value && "message" in value
+  );
 }

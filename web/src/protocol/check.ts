@@ -11,7 +11,8 @@ type Fields = Record<string, unknown>;
 const isObject = (value: unknown): value is Fields =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (value: unknown): value is string => typeof value === "string";
-const isNumber = (value: unknown): value is number => typeof value === "number" && Number.isSafeInteger(value);
+const isNumber = (value: unknown): value is number =>
+  typeof value === "number" && Number.isSafeInteger(value);
 const logName = /^(d|[uc](0|[1-9][0-9]*))$/;
 
 /** Parses and checks one text frame. */
@@ -79,7 +80,8 @@ function isSnapshot(value: unknown): boolean {
 /** Whether something is an entry whose event, if its kind is known, has the fields that the state reads. */
 export function isEntry(value: unknown): value is Entry {
   if (!isObject(value) || !isText(value.log) || !logName.test(value.log)) return false;
-  if (!isNumber(value.seq) || !isNumber(value.at) || !isNumber(value.by) || !isObject(value.event)) return false;
+  if (!isNumber(value.seq) || !isNumber(value.at) || !isNumber(value.by) || !isObject(value.event))
+    return false;
   const [kind] = Object.keys(value.event);
   if (kind === undefined) return false;
   const body = value.event[kind];
@@ -121,7 +123,10 @@ function isSignal(body: Fields): boolean {
     case "typing":
       return isObject(value) && isNumber(value.conversation) && isNumber(value.user);
     case "presence":
-      return Array.isArray(value) && value.every((one) => isObject(one) && isNumber(one.user) && isText(one.presence));
+      return (
+        Array.isArray(value) &&
+        value.every((one) => isObject(one) && isNumber(one.user) && isText(one.presence))
+      );
     case "cursor":
       return (
         isObject(value) &&

@@ -72,7 +72,9 @@ export function foldItem(item: Item, entry: Entry): Item {
   const state = { ...foldState(before, entry), changed: entry.seq };
   if (!("deleted" in entry.event)) return { ...item, state };
   const body = messageOf(item);
-  return body ? { entry: { ...item.entry, event: { message: { ...body, text: "" } } }, state } : { ...item, state };
+  return body
+    ? { entry: { ...item.entry, event: { message: { ...body, text: "" } } }, state }
+    : { ...item, state };
 }
 
 function foldState(state: MessageState, entry: Entry): MessageState {
@@ -80,7 +82,8 @@ function foldState(state: MessageState, entry: Entry): MessageState {
   if ("edited" in event) return { ...state, text: event.edited.text, edited_at: entry.at };
   // A deleted message keeps nothing but the number of replies in its thread.
   if ("deleted" in event) return dropUnset({ deleted: true, replies: state.replies, changed: state.changed });
-  if ("reacted" in event) return withReactions(state, react(state.reactions ?? [], event.reacted.emoji, entry.by));
+  if ("reacted" in event)
+    return withReactions(state, react(state.reactions ?? [], event.reacted.emoji, entry.by));
   if ("unreacted" in event)
     return withReactions(state, unreact(state.reactions ?? [], event.unreacted.emoji, entry.by));
   if ("pinned" in event) return { ...state, pinned: true };
@@ -132,7 +135,8 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
   // `removed` without `banned` for him, and the number is put right by the next snapshot.
   else if ("removed" in event) next.members = Math.max(0, next.members - 1);
   else if ("role_changed" in event) {
-    if (event.role_changed.user === me && next.mine) next.mine = { ...next.mine, role: event.role_changed.role };
+    if (event.role_changed.user === me && next.mine)
+      next.mine = { ...next.mine, role: event.role_changed.role };
   } else if ("deleted" in event) {
     if (next.mine) next.mine = withMentions(next.mine, (seq) => seq !== event.deleted.message);
   } else if ("closed" in event) {

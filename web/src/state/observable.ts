@@ -24,7 +24,7 @@ function flush(): void {
   while (waiting.size > 0) {
     const changed = [...waiting];
     waiting.clear();
-    for (const observable of changed) observable.tell();
+    for (const observable of changed) observable.announce();
   }
 }
 
@@ -45,12 +45,12 @@ export class Observable {
   }
 
   /** Tells the listeners now. Used by `batch`; everybody else says `changed`. */
-  tell(): void {
+  announce(): void {
     for (const listener of [...this.#listeners]) listener();
   }
 
   protected changed(): void {
     if (depth > 0) waiting.add(this);
-    else this.tell();
+    else this.announce();
   }
 }

@@ -3,7 +3,7 @@
  * presence holds a watch, and the union of them goes to the server.
  */
 import type { Ask } from "../connection/ask";
-import type { Presence as State, PresenceOf, UserId } from "../protocol/types";
+import type { PresenceOf, Presence as State, UserId } from "../protocol/types";
 import { Observable } from "./observable";
 
 const watch_max = 500;

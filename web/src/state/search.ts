@@ -65,7 +65,10 @@ export class Search extends Observable {
 /**
  * The parts of a context line, marked or not. Marks count bytes of UTF-8; strings here count UTF-16 units.
  */
-export function markedParts(context: string, marks: readonly [number, number][]): { text: string; marked: boolean }[] {
+export function markedParts(
+  context: string,
+  marks: readonly [number, number][],
+): { text: string; marked: boolean }[] {
   const bytes = new TextEncoder().encode(context);
   const decoder = new TextDecoder();
   const parts: { text: string; marked: boolean }[] = [];

@@ -62,7 +62,10 @@ export class Thread extends Observable {
 
   #take(entry: Entry): void {
     if (this.items.length === 0) return;
-    if (messageOf({ entry })?.thread === this.root && !this.items.some((item) => item.entry.seq === entry.seq)) {
+    if (
+      messageOf({ entry })?.thread === this.root &&
+      !this.items.some((item) => item.entry.seq === entry.seq)
+    ) {
       this.items = [...this.items, { entry }];
     }
     const items = this.items.map((item) => foldItem(item, entry));

@@ -11,7 +11,16 @@
  */
 import type { Ask } from "../connection/ask";
 import { expectAnswer, RefusedError } from "../connection/ask";
-import type { Anchor, ConversationId, Entry, HistoryPage, Item, Millis, Refused, Seq } from "../protocol/types";
+import type {
+  Anchor,
+  ConversationId,
+  Entry,
+  HistoryPage,
+  Item,
+  Millis,
+  Refused,
+  Seq,
+} from "../protocol/types";
 import { foldItem, isShown, targetOf } from "./fold";
 import { Observable } from "./observable";
 
