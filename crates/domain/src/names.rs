@@ -21,6 +21,9 @@ const RESERVED: [&str; 34] = [
     "metrics",
 ];
 
+/// What the handles of deleted accounts begin with; nobody else's may.
+pub const DELETED_PREFIX: &str = "deleted-";
+
 /// Marks on one letter of a handle; written languages need three.
 const HANDLE_MARKS_MAX: usize = 4;
 
@@ -115,7 +118,7 @@ fn shown(c: char) -> String {
 /// Whether the name is kept for the server itself.
 pub fn is_reserved(handle: &str) -> bool {
     let key = skeleton(handle);
-    RESERVED.iter().any(|reserved| skeleton(reserved) == key)
+    key.starts_with(DELETED_PREFIX) || RESERVED.iter().any(|reserved| skeleton(reserved) == key)
 }
 
 /// The key under which a handle is unique: normalised and without case.
@@ -279,6 +282,7 @@ mod tests {
             ("Everyone", "name_reserved"),
             ("ADMIN", "name_reserved"),
             ("r00t", "name_reserved"),
+            ("Deleted-7", "name_reserved"),
         ] {
             assert_eq!(code(check(handle)), expected, "{handle:?}");
         }

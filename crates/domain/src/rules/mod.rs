@@ -13,24 +13,35 @@ use crate::{
     facts::{Facts, Failed, Known},
     plan::Plan,
     port::{Actor, Done, Prepared, Request},
-    record::User,
+    record::{Session, User},
 };
 
 use self::idempotency::once;
 
+pub mod account;
+pub mod admin;
+pub mod contact;
 pub mod conversation;
+pub mod founding;
 pub mod idempotency;
 pub mod invite;
 pub mod membership;
 pub mod message;
 pub mod naming;
 pub mod rights;
+pub mod sessions;
 
 /// Decides a request over the facts in `plan`; what follows from it is in the plan afterwards.
 pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     match request {
         Request::Command { actor, command, prepared } => command_of(plan, actor, command, prepared).map(Done::Reply),
-        _ => Err(missing("rule", "this request").into()),
+        Request::Found { registration, setup } => founding::found(plan, *registration, *setup),
+        Request::Register { handle, invite, prepared, device, door } => {
+            account::register(plan, handle, invite.as_ref(), prepared, device, door)
+        }
+        Request::SignIn { user, prepared, device, door } => sessions::sign_in(plan, *user, prepared, device, door),
+        Request::Reset { link, prepared } => account::reset(plan, link, prepared),
+        Request::Seen { session } => sessions::seen(plan, *session),
     }
 }
 
@@ -38,6 +49,18 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
 fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &Prepared) -> Known<Reply> {
     acting(plan, actor)?;
     match command {
+        Command::ChangeProfile(change) => account::change_profile(plan, actor, change),
+        Command::ChangeSettings(settings) => account::change_settings(plan, actor, settings),
+        Command::ChangePassword { old: _, new } => account::change_password(plan, actor, new, prepared),
+        Command::ConfirmPassword { password: _ } => account::confirm_password(plan, actor, prepared),
+        Command::EndSession { session } => sessions::end_one(plan, actor, *session),
+        Command::EndOtherSessions {} => sessions::end_others(plan, actor),
+        Command::DeleteAccount { password: _ } => account::delete(plan, actor, prepared),
+        Command::AddContact { user } => contact::add(plan, actor, *user),
+        Command::RemoveContact { user } => contact::remove(plan, actor, *user),
+        Command::Block { user } => contact::block(plan, actor, *user),
+        Command::Unblock { user } => contact::unblock(plan, actor, *user),
+
         Command::OpenDirect { user } => conversation::open_direct(plan, actor, *user),
         Command::CreateConversation {
             client_id,
@@ -111,16 +134,27 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         }
         Command::Pin { conversation, message } => message::pin(plan, actor, *conversation, *message),
         Command::Unpin { conversation, message } => message::unpin(plan, actor, *conversation, *message),
-        _ => Err(missing("rule", "this command").into()),
+
+        Command::Suspend { user, suspended } => admin::suspend(plan, actor, *user, *suspended),
+        Command::SetAdmin { user, admin } => admin::set_admin(plan, actor, *user, *admin),
+        Command::ResetPassword { user } => admin::reset_password(plan, actor, *user, prepared),
+        Command::EndSessionsOf { user } => admin::end_sessions_of(plan, actor, *user),
+        Command::ChangeServer(change) => admin::change_server(plan, actor, change),
     }
 }
 
 /// The user who asks: his session exists, is his, and he is active. Every rule about a person begins with this.
 pub fn acting(plan: &Plan<'_>, actor: &Actor) -> Known<Arc<User>> {
+    signed_in(plan, actor).map(|(user, _)| user)
+}
+
+/// The same, with the session.
+fn signed_in(plan: &Plan<'_>, actor: &Actor) -> Known<(Arc<User>, Arc<Session>)> {
     let session = plan.session(actor.session)?.filter(|session| session.user == actor.user);
+    let session = session.filter(|session| sessions::is_live(session, plan.at()));
     let user = plan.user(actor.user)?.filter(|user| user.is_active());
-    match (session, user) {
-        (Some(_), Some(user)) => Ok(user),
+    match (user, session) {
+        (Some(user), Some(session)) => Ok((user, session)),
         _ => Err(Refused::not_signed_in().into()),
     }
 }

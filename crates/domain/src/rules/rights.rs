@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chinwag_protocol::{ConversationId, Kind, Refused, Role, UserKind};
 
-use super::acting;
+use super::signed_in;
 use crate::{
     facts::{Facts, Known},
     limits::CONFIRMATION_MS,
@@ -38,14 +38,14 @@ pub struct Place {
 
 /// The asker before the server: signed in and active, or refused.
 pub fn rights(plan: &Plan<'_>, actor: &Actor) -> Known<Rights> {
-    let user = acting(plan, actor)?;
+    let (user, session) = signed_in(plan, actor)?;
     let who = match user.kind {
         UserKind::Guest => Who::Guest,
         _ if actor.door.is_some() => Who::Door,
         _ if user.admin => Who::Operator,
         _ => Who::Stranger,
     };
-    let fresh = plan.session(actor.session)?.is_some_and(|session| is_fresh(session.confirmed_at.0, plan.at().0));
+    let fresh = is_fresh(session.confirmed_at.0, plan.at().0);
     Ok(Rights { user, who, grounds: Grounds { fresh, ..Grounds::default() } })
 }
 
@@ -122,11 +122,11 @@ impl Place {
 }
 
 /// Whether a proof at `confirmed_at` is still good at `at`. One from the future is as good: clocks are set back.
-pub(super) fn is_fresh(confirmed_at: i64, at: i64) -> bool {
+fn is_fresh(confirmed_at: i64, at: i64) -> bool {
     at.saturating_sub(confirmed_at) < CONFIRMATION_MS
 }
 
 /// The refusal that makes a client ask for the password again.
-pub(super) fn confirm_first() -> Refused {
+fn confirm_first() -> Refused {
     Refused::new(Kind::Forbidden, "confirm_password", "prove again who you are: confirm your password")
 }
