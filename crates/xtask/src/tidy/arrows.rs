@@ -32,7 +32,7 @@ const KNOWERS: &[(&str, &[&str], &str)] = &[
         &["chinwag-server", "chinwag-client", "chinwag", "chinwag-store"],
         "rules and doors are the same each time",
     ),
-    ("jiff", &["chinwag-server", "chinwag-client", "chinwag"], "rules and doors have no clock"),
+    ("jiff", &["chinwag-domain", "chinwag-server", "chinwag-client", "chinwag"], "doors have no clock"),
     ("anyhow", &["chinwag", "chinwag-xtask"], "libraries say what went wrong with a type"),
 ];
 
