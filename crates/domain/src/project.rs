@@ -109,7 +109,8 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             with_member(plan, id, *user, |member| member.role = *role)
         }
         Event::Message(body) => {
-            let (number, mentions) = (messages_after(plan.head(entry.log)?.position, &entry.event), &body.mentions);
+            let (number, mentions) =
+                (messages_after(plan.head(entry.log)?.position, &entry.event), &body.mentions);
             debug_assert_eq!(body.number, number, "messages are numbered without gaps");
             for user in mentions.iter().filter(|user| **user != entry.by) {
                 plan.keep(Change::Mention(*user, id, entry.seq));
@@ -264,7 +265,11 @@ fn count_conversations(plan: &mut Plan<'_>, user: UserId, by: i32) -> Known<()> 
     Ok(())
 }
 
-fn with_conversation(plan: &mut Plan<'_>, id: ConversationId, change: impl FnOnce(&mut Conversation)) -> Known<()> {
+fn with_conversation(
+    plan: &mut Plan<'_>,
+    id: ConversationId,
+    change: impl FnOnce(&mut Conversation),
+) -> Known<()> {
     let found = plan.conversation(id)?.ok_or_else(|| missing("conversation", id))?;
     let mut changed = Conversation::clone(&found);
     change(&mut changed);
@@ -311,5 +316,9 @@ fn missing(what: &str, id: impl std::fmt::Display) -> Failed {
 }
 
 fn misplaced(entry: &Entry) -> crate::facts::Stop {
-    Failed::new(format!("cannot record entry {} of log {}", entry.seq, entry.log), "the event belongs elsewhere").into()
+    Failed::new(
+        format!("cannot record entry {} of log {}", entry.seq, entry.log),
+        "the event belongs elsewhere",
+    )
+    .into()
 }

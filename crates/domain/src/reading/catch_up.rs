@@ -8,11 +8,7 @@ use super::{
     Viewer,
     view::{hide, is_hidden},
 };
-use crate::{
-    facts::Known,
-    port::Reader,
-    record::Member,
-};
+use crate::{facts::Known, port::Reader, record::Member};
 
 /// Whoever missed more than this starts afresh: a snapshot is smaller.
 pub const CATCH_UP_MAX: u32 = 5_000;
@@ -82,7 +78,8 @@ pub fn entries_for(
     let mut entries = reader.entries(log, after, last, limit)?;
     let more = entries.last().is_some_and(|entry| entry.seq < last);
     let since = before.next();
-    entries = entries.into_iter().map(|entry| if is_hidden(&entry, since) { hide(entry) } else { entry }).collect();
+    entries =
+        entries.into_iter().map(|entry| if is_hidden(&entry, since) { hide(entry) } else { entry }).collect();
     Ok((entries, more))
 }
 

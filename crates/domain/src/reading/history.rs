@@ -186,7 +186,11 @@ pub(super) fn pins(viewer: &Viewer<'_>, conversation: ConversationId) -> Known<V
 /// To whom a message was delivered and who read it.
 ///
 /// Who joined after it is left out: his cursors begin behind it, though he never got it.
-pub(super) fn message_info(viewer: &Viewer<'_>, conversation: ConversationId, seq: Seq) -> Known<MessageInfo> {
+pub(super) fn message_info(
+    viewer: &Viewer<'_>,
+    conversation: ConversationId,
+    seq: Seq,
+) -> Known<MessageInfo> {
     let (reader, (_, viewing)) = (viewer.reader, viewer.member(conversation)?);
     let message = message_at(reader, &viewing, seq)?;
     let (mut delivered_to, mut read_by) = (Vec::new(), Vec::new());

@@ -8,6 +8,8 @@
 mod catch_up;
 pub(crate) mod fold;
 mod history;
+#[cfg(test)]
+pub(crate) mod memory;
 mod people;
 pub mod search;
 mod typed;
@@ -137,3 +139,6 @@ pub fn may_watch(reader: &dyn Reader, actor: &Actor, conversation: Option<Conver
 pub fn watchable(reader: &dyn Reader, actor: &Actor, users: &[UserId]) -> Known<Vec<UserId>> {
     people::watchable(&Viewer::new(reader, actor)?, users)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 //! Guests have no directory: they know those with whom they share a conversation, and no public conversation.
 
 use chinwag_protocol::{
-    Answer, ConversationId, ConversationView, InviteInfo, MemberView, Millis, Profile, Refused, Role, Seq, UserId,
-    UserKind,
+    Answer, ConversationId, ConversationView, InviteInfo, MemberView, Millis, Profile, Refused, Role, Seq,
+    UserId, UserKind,
 };
 
 use super::{
@@ -46,7 +46,9 @@ impl Viewer<'_> {
 /// Profiles by id; who is not there, or may not be known, is left out.
 pub(super) fn users(viewer: &Viewer<'_>, users: &[UserId]) -> Known<Vec<Profile>> {
     if users.len() > USERS_PAGE_MAX {
-        return Err(Refused::invalid("users", "too_many", format!("at most {USERS_PAGE_MAX} users at once")).into());
+        return Err(
+            Refused::invalid("users", "too_many", format!("at most {USERS_PAGE_MAX} users at once")).into()
+        );
     }
     let mut known = Vec::new();
     for user in users {
@@ -65,9 +67,14 @@ pub(super) fn find_users(viewer: &Viewer<'_>, text: &str, limit: u16) -> Known<V
 }
 
 /// Public conversations whose handle, name or topic contains the text.
-pub(super) fn find_conversations(viewer: &Viewer<'_>, text: &str, limit: u16) -> Known<Vec<ConversationView>> {
+pub(super) fn find_conversations(
+    viewer: &Viewer<'_>,
+    text: &str,
+    limit: u16,
+) -> Known<Vec<ConversationView>> {
     viewer.directory()?;
-    let found = viewer.reader.find_conversations(&typed(text)?, usize::from(limit).clamp(1, USERS_PAGE_MAX))?;
+    let found =
+        viewer.reader.find_conversations(&typed(text)?, usize::from(limit).clamp(1, USERS_PAGE_MAX))?;
     found
         .iter()
         .filter(|conversation| conversation.public && !conversation.closed)
@@ -142,7 +149,8 @@ pub(super) fn members(
         let Some(user) = reader.user(member.user)? else { continue };
         // How far somebody is counts what was said: that is for members.
         let cursor = effective(reader.cursor(id, member.user)?, &member);
-        let (delivered, read) = if mine.is_some() { (cursor.delivered, cursor.read.seq) } else { Default::default() };
+        let (delivered, read) =
+            if mine.is_some() { (cursor.delivered, cursor.read.seq) } else { Default::default() };
         let tells = !user.settings.hide_read || user.id == viewer.user.id;
         members.push(MemberView {
             profile: user.profile(),
@@ -159,7 +167,9 @@ pub(super) fn members(
 fn with_role(viewer: &Viewer<'_>, id: ConversationId, role: Role) -> Known<()> {
     let (_, member) = viewer.member(id)?;
     if member.role < role {
-        return Err(Refused::forbidden("not_an_admin", "only admins of this conversation may see this").into());
+        return Err(
+            Refused::forbidden("not_an_admin", "only admins of this conversation may see this").into()
+        );
     }
     Ok(())
 }
@@ -191,7 +201,9 @@ pub(super) fn invites(viewer: &Viewer<'_>, id: ConversationId, at: Millis) -> Kn
 pub(super) fn invite(viewer: &Viewer<'_>, token: &str, at: Millis) -> Known<ConversationView> {
     let reader = viewer.reader;
     let invite = crate::rules::invite::good(reader, &crate::rules::invite::token_hash(token), at)?;
-    let Some(conversation) = open(reader, invite.conversation)? else { return Err(Refused::not_found().into()) };
+    let Some(conversation) = open(reader, invite.conversation)? else {
+        return Err(Refused::not_found().into());
+    };
     let member = reader.member(conversation.id, viewer.user.id)?;
     view(reader, &conversation, member.as_deref())
 }

@@ -61,10 +61,9 @@ const CONTEXT_BYTES: usize = 160;
 pub(super) fn search(viewer: &Viewer<'_>, text: &str, page: Option<&str>, limit: u16) -> Known<SearchPage> {
     let typed = Typed::parse(text)?;
     let below = match page {
-        Some(page) => Some(
-            u64::from_str_radix(page, 16)
-                .map_err(|_| Refused::invalid("page", "bad_page", "this is not the next of a page of results"))?,
-        ),
+        Some(page) => Some(u64::from_str_radix(page, 16).map_err(|_| {
+            Refused::invalid("page", "bad_page", "this is not the next of a page of results")
+        })?),
         None => None,
     };
     let nothing = SearchPage { hits: Vec::new(), next: None };
@@ -194,13 +193,10 @@ fn around(text: &str, (start, end): (usize, usize)) -> (usize, usize) {
     if line_end - line_start <= CONTEXT_BYTES {
         return (line_start, line_end);
     }
-    let end = end.clamp(start, line_end);
-    let spare = CONTEXT_BYTES.saturating_sub(end - start);
-    let mut from = start.saturating_sub(spare / 3).max(line_start);
-    let mut to = (from + CONTEXT_BYTES).min(line_end);
-    from = from.min(to.saturating_sub(CONTEXT_BYTES).max(line_start)).min(start);
-    from = text.floor_char_boundary(from);
-    to = text.floor_char_boundary(to).max(from);
+    let spare = CONTEXT_BYTES.saturating_sub(end.clamp(start, line_end) - start);
+    let wished = start.saturating_sub(spare / 3).min(line_end - CONTEXT_BYTES).max(line_start);
+    let mut from = text.ceil_char_boundary(wished.min(start));
+    let to = text.floor_char_boundary((from + CONTEXT_BYTES).min(line_end));
     if from > line_start
         && let Some(space) = text[from..start].find(char::is_whitespace)
     {
@@ -231,7 +227,11 @@ mod tests {
     #[test]
     fn the_context_is_the_line_of_the_first_match() {
         for (text, words, expected) in [
-            ("one\ntwo TWO three\nfour", vec!["two"], "one\n[two] [TWO] three\nfour".split('\n').nth(1).unwrap()),
+            (
+                "one\ntwo TWO three\nfour",
+                vec!["two"],
+                "one\n[two] [TWO] three\nfour".split('\n').nth(1).unwrap(),
+            ),
             ("overlapping", vec!["over", "verla"], "[overla]pping"),
             ("nothing here\nat all", vec!["x"], "nothing here"),
             ("Ein Café", vec!["cafe"], "Ein [Café]"),

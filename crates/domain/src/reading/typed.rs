@@ -173,7 +173,13 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_date() {
-        for text in ["before:yesterday", "after:2024-13-01", "after:2023-02-29", "before:2024-1-1", "before:2024-01-00"] {
+        for text in [
+            "before:yesterday",
+            "after:2024-13-01",
+            "after:2023-02-29",
+            "before:2024-1-1",
+            "before:2024-01-00",
+        ] {
             assert_eq!(Typed::parse(text).unwrap_err().code, "bad_date", "{text}");
         }
         assert!(Typed::parse("after:2024-02-29").is_ok());

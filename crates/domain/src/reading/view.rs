@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use chinwag_protocol::{
-    ConversationId, ConversationView, Entry, Event, Item, LogId, MyMembership, Position, Profile, Seq, Snapshot,
-    UserId, UserKind,
+    ConversationId, ConversationView, Entry, Event, Item, LogId, MyMembership, Position, Profile, Seq,
+    Snapshot, UserId, UserKind,
 };
 
 use super::Viewer;
@@ -57,7 +57,11 @@ pub fn entered_view(conversation: &Conversation, member: &Member) -> Conversatio
 /// A conversation as this user may see it: whole for a member, in outline for anybody else, if it is public.
 ///
 /// Whether the user may know of it at all is the caller's question.
-pub fn view(reader: &dyn Reader, conversation: &Conversation, member: Option<&Member>) -> Known<ConversationView> {
+pub fn view(
+    reader: &dyn Reader,
+    conversation: &Conversation,
+    member: Option<&Member>,
+) -> Known<ConversationView> {
     let Some(member) = member.filter(|member| member.is_active()) else {
         return Ok(outline(conversation));
     };
@@ -137,7 +141,8 @@ pub(super) fn snapshot(viewer: &Viewer<'_>) -> Known<Snapshot> {
     let mut conversations = Vec::new();
     let mut named = BTreeSet::new();
     for member in reader.memberships(me.id)? {
-        let Some(conversation) = reader.conversation(member.conversation)?.filter(|found| !found.closed) else {
+        let Some(conversation) = reader.conversation(member.conversation)?.filter(|found| !found.closed)
+        else {
             continue;
         };
         let view = view(reader, &conversation, Some(&member))?;

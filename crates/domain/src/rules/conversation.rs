@@ -1,8 +1,8 @@
 //! Conversations themselves: opening, making, changing, closing, muting.
 
 use chinwag_protocol::{
-    ConversationChange, ConversationId, ConversationKind, Event, History, JoinedBy, LogId, Millis, Posting, Refused,
-    Reply, Role, UserId,
+    ConversationChange, ConversationId, ConversationKind, Event, History, JoinedBy, LogId, Millis, Posting,
+    Refused, Reply, Role, UserId,
 };
 
 use super::{
@@ -189,7 +189,12 @@ fn handle_needs_public() -> Refused {
 }
 
 /// Changes name, topic or settings.
-pub fn change(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, change: &ConversationChange) -> Known<Reply> {
+pub fn change(
+    plan: &mut Plan<'_>,
+    actor: &Actor,
+    id: ConversationId,
+    change: &ConversationChange,
+) -> Known<Reply> {
     let place = place(plan, actor, id)?;
     let now = &place.conversation;
     if is_built_in(plan, id)? {
@@ -219,7 +224,11 @@ pub fn change(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, change: &C
 }
 
 /// What of a change is allowed and new.
-fn differences(plan: &Plan<'_>, now: &Conversation, change: &ConversationChange) -> Known<ConversationChange> {
+fn differences(
+    plan: &Plan<'_>,
+    now: &Conversation,
+    change: &ConversationChange,
+) -> Known<ConversationChange> {
     let name = change.name.as_deref().map(names::conversation_name).transpose()?;
     let topic = change.topic.as_deref().map(names::topic).transpose()?;
     let public = change.public.unwrap_or(now.public);

@@ -15,7 +15,9 @@ use super::{
 };
 use crate::{
     facts::{Facts, Known},
-    limits::{INVITE_LIFETIME_DEFAULT_S, INVITE_LIFETIME_MAX_S, INVITE_USES_DEFAULT, INVITE_USES_MAX, INVITES_MAX},
+    limits::{
+        INVITE_LIFETIME_DEFAULT_S, INVITE_LIFETIME_MAX_S, INVITE_USES_DEFAULT, INVITE_USES_MAX, INVITES_MAX,
+    },
     plan::Plan,
     policy::Action,
     port::{Actor, Prepared},
@@ -59,7 +61,9 @@ pub fn create(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &New
     let place = place(plan, actor, new.conversation)?;
     place.need(Action::AddMember)?;
     if place.conversation.direct.is_some() {
-        return Err(Refused::forbidden("direct", "a direct conversation is for ever between the same two").into());
+        return Err(
+            Refused::forbidden("direct", "a direct conversation is for ever between the same two").into()
+        );
     }
     let own = place.member.as_ref().map_or(Role::Member, |member| member.role);
     if new.role == Role::Owner || new.role > own {
@@ -71,7 +75,8 @@ pub fn create(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &New
         let why = format!("a conversation has at most {INVITES_MAX} open invitations: revoke one");
         return Err(Refused::forbidden("too_many_invites", why).into());
     }
-    let token = prepared.token.as_ref().ok_or_else(|| missing("token for an invitation to", new.conversation))?;
+    let token =
+        prepared.token.as_ref().ok_or_else(|| missing("token for an invitation to", new.conversation))?;
     let id = InviteId(plan.next(Counter::Invite)?);
     plan.keep(Change::Invite(Arc::new(Invite {
         id,
@@ -95,7 +100,12 @@ fn within(field: &str, asked: Option<u32>, default: u32, max: u32) -> Result<u32
 }
 
 /// Makes a link worthless.
-pub fn revoke(plan: &mut Plan<'_>, actor: &Actor, conversation: ConversationId, id: InviteId) -> Known<Reply> {
+pub fn revoke(
+    plan: &mut Plan<'_>,
+    actor: &Actor,
+    conversation: ConversationId,
+    id: InviteId,
+) -> Known<Reply> {
     place(plan, actor, conversation)?.need(Action::AddMember)?;
     let invite = plan.invite(id)?.filter(|invite| invite.conversation == conversation);
     let invite = invite.ok_or_else(Refused::not_found)?;

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use chinwag_protocol::{ConversationId, Event, History, JoinedBy, LogId, Refused, Reply, Role, UserId, UserKind};
+use chinwag_protocol::{
+    ConversationId, Event, History, JoinedBy, LogId, Refused, Reply, Role, UserId, UserKind,
+};
 
 use super::{
     conversation::{is_built_in, record_closed},
@@ -145,7 +147,13 @@ pub fn add(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, user: UserId)
 }
 
 /// Removes a member; a ban keeps him out, and can also be laid on somebody who is not a member.
-pub fn remove(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, user: UserId, ban: bool) -> Known<Reply> {
+pub fn remove(
+    plan: &mut Plan<'_>,
+    actor: &Actor,
+    id: ConversationId,
+    user: UserId,
+    ban: bool,
+) -> Known<Reply> {
     let place = place(plan, actor, id)?;
     let before = plan.member(id, user)?;
     let active = before.clone().filter(|member| member.is_active());
@@ -182,7 +190,13 @@ pub fn unban(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, user: UserI
 }
 
 /// Promotes, demotes, or hands the ownership on.
-pub fn set_role(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, user: UserId, role: Role) -> Known<Reply> {
+pub fn set_role(
+    plan: &mut Plan<'_>,
+    actor: &Actor,
+    id: ConversationId,
+    user: UserId,
+    role: Role,
+) -> Known<Reply> {
     let place = place(plan, actor, id)?;
     not_a_matter_of_roles(&place)?;
     let target = plan.member(id, user)?.filter(|member| member.is_active());
@@ -241,7 +255,9 @@ fn step_down(plan: &mut Plan<'_>, place: &Place, role: Role) -> Known<Reply> {
 /// Whether somebody may bring others into a conversation at present, and with which role of his own.
 pub(super) fn may_bring(facts: &dyn Facts, id: ConversationId, user: UserId) -> Known<Option<Role>> {
     let Some(user) = facts.user(user)?.filter(|user| user.is_active()) else { return Ok(None) };
-    let Some(member) = facts.member(id, user.id)?.filter(|member| member.is_active()) else { return Ok(None) };
+    let Some(member) = facts.member(id, user.id)?.filter(|member| member.is_active()) else {
+        return Ok(None);
+    };
     let who = match (user.kind, member.role) {
         (UserKind::Guest, _) => Who::Guest,
         (_, Role::Member) => Who::Member,

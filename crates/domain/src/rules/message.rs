@@ -79,8 +79,13 @@ pub fn post(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &NewMe
 fn bot_answers(plan: &mut Plan<'_>, log: LogId, answer: &str, asked: Seq, thread: Option<Seq>) -> Known<()> {
     let Some(server) = plan.server()? else { return Ok(()) };
     let number = plan.head(log)?.position.messages + 1;
-    let body =
-        MessageBody { text: answer.to_owned(), number, reply_to: Some(asked), thread, ..MessageBody::default() };
+    let body = MessageBody {
+        text: answer.to_owned(),
+        number,
+        reply_to: Some(asked),
+        thread,
+        ..MessageBody::default()
+    };
     plan.record(log, server.bot, Event::Message(body))?;
     Ok(())
 }
@@ -104,7 +109,8 @@ fn mentions(plan: &Plan<'_>, place: &Place, text: &str) -> Known<(Vec<UserId>, b
         for handle in candidates {
             let Some(name) = plan.name(&names::fold(&handle))? else { continue };
             if let Owner::User(user) = name.owner {
-                let active = plan.member(place.conversation.id, user)?.is_some_and(|member| member.is_active());
+                let active =
+                    plan.member(place.conversation.id, user)?.is_some_and(|member| member.is_active());
                 if active && !members.contains(&user) {
                     members.push(user);
                 }
@@ -207,7 +213,9 @@ pub fn react(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, seq: Seq, e
         let why = format!("a message has at most {REACTIONS_MAX} kinds of reactions");
         return Err(Refused::forbidden("too_many_reactions", why).into());
     }
-    if reactions.iter().filter(|reaction| reaction.users.contains(&actor.user)).count() >= REACTIONS_PER_USER_MAX {
+    if reactions.iter().filter(|reaction| reaction.users.contains(&actor.user)).count()
+        >= REACTIONS_PER_USER_MAX
+    {
         let why = format!("one can react to a message in at most {REACTIONS_PER_USER_MAX} ways");
         return Err(Refused::forbidden("too_many_reactions", why).into());
     }
@@ -217,7 +225,13 @@ pub fn react(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, seq: Seq, e
 }
 
 /// Takes a reaction back.
-pub fn unreact(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, seq: Seq, emoji: &str) -> Known<Reply> {
+pub fn unreact(
+    plan: &mut Plan<'_>,
+    actor: &Actor,
+    id: ConversationId,
+    seq: Seq,
+    emoji: &str,
+) -> Known<Reply> {
     let place = place(plan, actor, id)?;
     place.need(Action::React)?;
     let emoji = text::reaction(emoji)?;
