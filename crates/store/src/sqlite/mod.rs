@@ -1,0 +1,107 @@
+//! The truth in one SQLite file: a single writer, a few readers, cursors in memory.
+//!
+//! Nothing outside this folder knows SQL. What holds the promises together: one writer thread decides and commits
+//! in order ([`writer`]); each row carries its check value ([`row`], [`entry`]); the folder is locked, and a full
+//! disk is survived ([`files`]).
+
+mod cache;
+mod cursors;
+mod entry;
+mod files;
+mod keep;
+mod look;
+mod open;
+mod pool;
+mod reader;
+mod row;
+mod search;
+mod writer;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use chinwag_domain::{Ask, Store, port::Reading, record::Cursor};
+use chinwag_protocol::{ConversationId, UserId};
+use crossbeam_channel::{Sender, TrySendError};
+use rusqlite::Connection;
+
+pub use files::OpenError;
+pub use open::{Options, SCHEMA, open};
+
+use crate::engine;
+use files::Folder;
+use look::{Beside, Look};
+use pool::Pool;
+
+/// A store in a data folder. Dropping it finishes what is in the queue, writes the cursors and closes the file.
+pub struct SqliteStore {
+    queue: Option<Sender<Ask>>,
+    writer: Option<JoinHandle<()>>,
+    pool: Option<Pool>,
+    stopped: Arc<AtomicBool>,
+    beside: Arc<Beside>,
+    /// For cursors that memory does not know yet.
+    loader: Mutex<Connection>,
+    epoch: String,
+    /// Last, so that the lock is held until everything else is closed.
+    folder: Folder,
+}
+
+impl SqliteStore {
+    /// The data folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Store for SqliteStore {
+    fn transact(&self, ask: Ask) {
+        let Some(queue) = self.queue.as_ref().filter(|_| !self.stopped.load(Ordering::Acquire)) else {
+            return (ask.ticket)(Err(engine::stopped()));
+        };
+        match queue.try_send(ask) {
+            Ok(()) => {}
+            Err(TrySendError::Full(ask)) => (ask.ticket)(Err(engine::busy())),
+            Err(TrySendError::Disconnected(ask)) => (ask.ticket)(Err(engine::stopped())),
+        }
+    }
+
+    fn read(&self, reading: Reading) {
+        match &self.pool {
+            Some(pool) => pool.read(reading),
+            None => reading(Err(engine::stopped())),
+        }
+    }
+
+    fn move_cursor(&self, conversation: ConversationId, user: UserId, to: Cursor) -> Cursor {
+        let load = || {
+            let conn = self.loader.lock().unwrap_or_else(PoisonError::into_inner);
+            let look = Look { conn: &conn, beside: &self.beside };
+            Ok(look.written_cursor(conversation, user)?.unwrap_or_default())
+        };
+        self.beside.cursors.move_to((conversation, user), to, load).unwrap_or_else(|stop| {
+            tracing::error!(%conversation, %user, error = %stop, "cannot load a cursor");
+            self.beside.cursors.advance((conversation, user), to);
+            to
+        })
+    }
+
+    fn epoch(&self) -> String {
+        self.epoch.clone()
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The readers first: the writer's last checkpoint is then alone with the file.
+        self.pool = None;
+        self.queue = None;
+        engine::join(self.writer.take().into_iter());
+    }
+}

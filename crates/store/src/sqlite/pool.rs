@@ -1,0 +1,88 @@
+//! The readers: threads with a read-only connection each, fed by a bounded queue.
+//!
+//! Each reading runs inside one transaction, so all its look-ups see the same commits; it begins after the reading
+//! was asked for, so it sees everything published before.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use chinwag_domain::{Failed, port::Reading};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rusqlite::{Connection, OpenFlags};
+
+use super::look::{Beside, Look};
+use crate::engine;
+
+/// See the module.
+pub(super) struct Pool {
+    queue: Option<Sender<Reading>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A connection that cannot change anything.
+pub(super) fn read_only(file: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(
+        file,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    conn.set_prepared_statement_cache_capacity(128);
+    conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16000; PRAGMA trusted_schema = OFF;")?;
+    Ok(conn)
+}
+
+impl Pool {
+    pub(super) fn start(
+        file: &Path,
+        beside: &Arc<Beside>,
+        readers: usize,
+        most: usize,
+    ) -> rusqlite::Result<Self> {
+        let (queue, waiting) = bounded(most);
+        let mut threads = Vec::with_capacity(readers);
+        for number in 0..readers {
+            let (conn, beside, waiting) = (read_only(file)?, beside.clone(), waiting.clone());
+            let thread = std::thread::Builder::new().name(format!("reader-{number}"));
+            threads
+                .push(thread.spawn(move || run(&conn, &beside, &waiting)).expect("a thread can be started"));
+        }
+        Ok(Self { queue: Some(queue), threads })
+    }
+
+    /// Hands a reading to the next free reader, or answers at once that there is too much to do.
+    pub(super) fn read(&self, reading: Reading) {
+        let Some(queue) = &self.queue else { return reading(Err(engine::stopped())) };
+        match queue.try_send(reading) {
+            Ok(()) => {}
+            Err(TrySendError::Full(reading)) => reading(Err(engine::busy())),
+            Err(TrySendError::Disconnected(reading)) => reading(Err(engine::stopped())),
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue = None;
+        engine::join(self.threads.drain(..));
+    }
+}
+
+fn run(conn: &Connection, beside: &Beside, waiting: &Receiver<Reading>) {
+    let execute = |sql: &str| conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    for reading in waiting {
+        if let Err(error) = execute("BEGIN") {
+            reading(Err(engine::failed(&Failed::new("cannot begin to read", error))));
+            continue;
+        }
+        let look = Look { conn, beside };
+        if catch_unwind(AssertUnwindSafe(|| reading(Ok(&look)))).is_err() {
+            tracing::error!("a reading panicked");
+        }
+        if let Err(error) = execute("COMMIT") {
+            tracing::error!(%error, "cannot end a reading");
+        }
+    }
+}

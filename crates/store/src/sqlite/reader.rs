@@ -1,0 +1,273 @@
+//! What readers of the store ask: pages of logs, lists of records, positions.
+
+use std::sync::Arc;
+
+use chinwag_domain::{
+    Facts, Known, Reader,
+    project::ALL_MEMBERS,
+    reading::search::{Found, Wanted},
+    record::{Conversation, Cursor, Invite, Member, Overlay, Relation, Session, TokenHash, User},
+};
+use chinwag_protocol::{ConversationId, Entry, LogId, Millis, Position, Seq, UserId};
+
+use super::{
+    cursors::join,
+    entry::{self, NO_HASH, Stored, select_entries},
+    look::{Look, failed, head_of},
+    row,
+};
+use crate::engine::PAGE_BYTES;
+
+impl Look<'_> {
+    fn at(&self, log: LogId, seq: Seq) -> Known<Option<(Position, Millis)>> {
+        let stored = self.stored(log, seq)?;
+        Ok(stored.map(|stored| (head_of(Some(&stored)).position, stored.entry.at)))
+    }
+
+    /// The first number in `low..=high` for which `reached` holds; it holds for `high` and from some number on.
+    fn first(&self, log: LogId, low: Seq, high: Seq, reached: impl Fn(&Stored) -> bool) -> Known<Seq> {
+        let (mut low, mut high) = (low.0, high.0);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.stored(log, Seq(middle))? {
+                Some(stored) if !reached(&stored) => low = middle + 1,
+                Some(_) => high = middle,
+                None => {
+                    let damaged = entry::Damaged { key: entry::key(log, Seq(middle)), why: "it is missing" };
+                    return Err(chinwag_domain::Failed::from(damaged).into());
+                }
+            }
+        }
+        Ok(Seq(low))
+    }
+}
+
+fn entries_of(stored: Vec<Stored>) -> Vec<Entry> {
+    stored.into_iter().map(|stored| stored.entry).collect()
+}
+
+fn many(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Reader for Look<'_> {
+    fn find_users(&self, folded: &str, limit: usize) -> Known<Vec<Arc<User>>> {
+        let sql = "SELECT * FROM user WHERE instr(folded_handle, ?1) OR instr(folded_name, ?1)
+            ORDER BY instr(folded_handle, ?1) <> 1 AND instr(folded_name, ?1) <> 1, folded_handle, id LIMIT ?2";
+        self.records(&row::USER, sql, (folded, many(limit)), format_args!("the directory"))
+    }
+
+    fn find_conversations(&self, folded: &str, limit: usize) -> Known<Vec<Arc<Conversation>>> {
+        let sql = "SELECT * FROM conversation WHERE listed = 1 AND
+            (instr(folded_handle, ?1) OR instr(folded_name, ?1) OR instr(folded_topic, ?1))
+            ORDER BY folded_handle, id LIMIT ?2";
+        self.records(&row::CONVERSATION, sql, (folded, many(limit)), format_args!("the public conversations"))
+    }
+
+    fn members(&self, conversation: ConversationId, after: UserId, limit: usize) -> Known<Vec<Arc<Member>>> {
+        let sql =
+            "SELECT * FROM member WHERE conversation = ? AND user > ? AND standing = 0 ORDER BY user LIMIT ?";
+        let params = (conversation.0, after.0, many(limit));
+        self.records(&row::MEMBER, sql, params, format_args!("the members of conversation {conversation}"))
+    }
+
+    fn bans(&self, conversation: ConversationId) -> Known<Vec<Arc<Member>>> {
+        let sql = "SELECT * FROM member WHERE conversation = ? AND standing = 2 ORDER BY user";
+        let what = format_args!("the bans of conversation {conversation}");
+        self.records(&row::MEMBER, sql, [conversation.0], what)
+    }
+
+    fn all_memberships(&self) -> Known<Vec<Arc<Member>>> {
+        let sql = "SELECT * FROM member WHERE standing = 0 ORDER BY conversation, user";
+        self.records(&row::MEMBER, sql, [], format_args!("all memberships"))
+    }
+
+    fn all_heads(&self) -> Known<Vec<(LogId, Position)>> {
+        // From one log's end to the next: as many steps as there are logs, however long they are.
+        let sql = "WITH RECURSIVE last(key) AS (
+                SELECT max(key) FROM entry
+                UNION ALL
+                SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
+                WHERE last.key IS NOT NULL
+            )
+            SELECT e.key, e.at, e.by, e.kind, e.messages, e.client_id, e.body, e.thread, e.prev, e.hash, e.digest
+            FROM last CROSS JOIN entry e ON e.key = last.key";
+        let ends = entry::page(self.conn, LogId::Directory, sql, [], usize::MAX)?;
+        let mut heads: Vec<(LogId, Position)> = ends
+            .iter()
+            .filter(|end| matches!(end.entry.log, LogId::Conversation(_)))
+            .map(|end| (end.entry.log, head_of(Some(end)).position))
+            .collect();
+        heads.reverse();
+        Ok(heads)
+    }
+
+    fn relations(&self, of: UserId) -> Known<Vec<(UserId, Relation)>> {
+        let sql = "SELECT * FROM relation WHERE of = ? AND (contact OR blocked) ORDER BY to_user";
+        row::many(self.conn, &row::RELATION, sql, [of.0], format_args!("whom user {of} knows"), |row| {
+            let relation = Relation { contact: row::number(row, 2)?, blocked: row::number(row, 3)? };
+            Ok((UserId(row::number(row, 1)?), relation))
+        })
+    }
+
+    fn invites(&self, conversation: ConversationId) -> Known<Vec<Arc<Invite>>> {
+        let sql = "SELECT * FROM invite WHERE conversation = ? AND usable = 1 ORDER BY id";
+        let what = format_args!("the invitations of conversation {conversation}");
+        self.records(&row::INVITE, sql, [conversation.0], what)
+    }
+
+    fn session_by_token(&self, token: &TokenHash) -> Known<Option<Arc<Session>>> {
+        let sql = "SELECT * FROM session WHERE token = ? ORDER BY id DESC LIMIT 1";
+        self.record(&row::SESSION, sql, [&token[..]], format_args!("a session by its token"))
+    }
+
+    fn entries(&self, log: LogId, after: Seq, up_to: Seq, limit: usize) -> Known<Vec<Entry>> {
+        let sql = select_entries!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?");
+        let params = (entry::key(log, after), entry::key(log, up_to), many(limit));
+        let page = entry::page(self.conn, log, sql, params, PAGE_BYTES)?;
+        if let Some(first) = page.first() {
+            let key = entry::key(log, first.entry.seq);
+            if first.entry.seq != after.next() {
+                let damaged = entry::Damaged { key, why: "the entry before it is missing" };
+                return Err(chinwag_domain::Failed::from(damaged).into());
+            }
+            if after == Seq::ZERO && first.prev != NO_HASH {
+                let damaged = entry::Damaged { key, why: "it is the first but follows from another" };
+                return Err(chinwag_domain::Failed::from(damaged).into());
+            }
+        }
+        entry::check_chain(&page)?;
+        Ok(entries_of(page))
+    }
+
+    fn entries_before(&self, log: LogId, from: Seq, before: Seq, limit: usize) -> Known<Vec<Entry>> {
+        let sql = select_entries!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?");
+        // The key with number zero is none of this log's, and belongs to no other.
+        let params = (entry::key(log, from.max(Seq(1))), entry::key(log, before), many(limit));
+        let mut page = entry::page(self.conn, log, sql, params, PAGE_BYTES)?;
+        page.reverse();
+        entry::check_chain(&page)?;
+        Ok(entries_of(page))
+    }
+
+    fn overlays(&self, conversation: ConversationId, from: Seq, to: Seq) -> Known<Vec<(Seq, Arc<Overlay>)>> {
+        let log = LogId::Conversation(conversation);
+        row::many(
+            self.conn,
+            &row::OVERLAY,
+            "SELECT * FROM overlay WHERE key >= ? AND key <= ? ORDER BY key",
+            [entry::key(log, from), entry::key(log, to)],
+            format_args!("what became of messages of conversation {conversation}"),
+            |row| Ok((entry::place(row::number(row, 0)?).1, Arc::new(row::record(&row::OVERLAY, row)?))),
+        )
+    }
+
+    fn thread(&self, conversation: ConversationId, root: Seq, after: Seq, limit: usize) -> Known<Vec<Entry>> {
+        let log = LogId::Conversation(conversation);
+        let sql = select_entries!("WHERE thread = ? AND key > ? ORDER BY key LIMIT ?");
+        let params = (entry::key(log, root), entry::key(log, after), many(limit));
+        Ok(entries_of(entry::page(self.conn, log, sql, params, PAGE_BYTES)?))
+    }
+
+    fn pins(&self, conversation: ConversationId) -> Known<Vec<Seq>> {
+        let log = LogId::Conversation(conversation);
+        row::many(
+            self.conn,
+            &row::OVERLAY,
+            "SELECT * FROM overlay WHERE pinned = 1 AND key > ? AND key <= ? ORDER BY key DESC",
+            [entry::key(log, Seq::ZERO), entry::key(log, Seq(u32::MAX))],
+            format_args!("the pins of conversation {conversation}"),
+            |row| Ok(entry::place(row::number(row, 0)?).1),
+        )
+    }
+
+    fn mentions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Known<Vec<Seq>> {
+        let base = entry::key(LogId::Conversation(conversation), Seq::ZERO);
+        let sql = "SELECT m.* FROM mention m JOIN entry e ON e.key = ?4 + m.seq
+            WHERE m.conversation = ?1 AND m.user = ?2 AND m.seq > ?3 AND e.by <> ?5
+            AND NOT EXISTS (SELECT 1 FROM overlay o WHERE o.key = e.key AND o.deleted = 1)
+            ORDER BY m.seq LIMIT ?6";
+        let of = |whom: UserId| {
+            let params = (conversation.0, whom.0, after.0, base, user.0, many(limit));
+            let what = format_args!("the mentions of user {user} in conversation {conversation}");
+            row::many(self.conn, &row::MENTION, sql, params, what, |row| Ok(Seq(row::number(row, 2)?)))
+        };
+        let mut found = of(user)?;
+        found.extend(of(ALL_MEMBERS)?);
+        found.sort_unstable();
+        found.dedup();
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn last_message(&self, conversation: ConversationId, from: Seq) -> Known<Option<Entry>> {
+        let log = LogId::Conversation(conversation);
+        let Some(last) = self.last(log)? else { return Ok(None) };
+        let found = if matches!(last.entry.event, chinwag_protocol::Event::Message(_)) {
+            Some(last)
+        } else if last.messages == 0 {
+            None
+        } else {
+            // Any number of reactions may have come after it, so it is not looked for one by one.
+            let seq = self.first(log, Seq(1), last.entry.seq, |stored| stored.messages >= last.messages)?;
+            self.stored(log, seq)?
+        };
+        Ok(found.map(|found| found.entry).filter(|entry| entry.seq >= from))
+    }
+
+    fn seq_at(&self, conversation: ConversationId, at: Millis) -> Known<Seq> {
+        let log = LogId::Conversation(conversation);
+        let head = self.head(log)?;
+        if head.at < at || head.position.seq == Seq::ZERO {
+            return Ok(head.position.seq);
+        }
+        self.first(log, Seq(1), head.position.seq, |stored| stored.entry.at >= at)
+    }
+
+    fn position(&self, conversation: ConversationId, seq: Seq) -> Known<Position> {
+        if seq == Seq::ZERO {
+            return Ok(Position::default());
+        }
+        let log = LogId::Conversation(conversation);
+        match self.at(log, seq)? {
+            Some((position, _)) => Ok(position),
+            None => Ok(self.head(log)?.position),
+        }
+    }
+
+    fn cursor(&self, conversation: ConversationId, user: UserId) -> Known<Cursor> {
+        let written = self.written_cursor(conversation, user)?.unwrap_or_default();
+        let Some(known) = self.beside.cursors.known((conversation, user)) else { return Ok(written) };
+        let now = join(written, known);
+        // It may have moved past what this reading sees: then it stands at the end of it.
+        let head = self.head(LogId::Conversation(conversation))?.position;
+        Ok(Cursor { delivered: now.delivered.min(head.seq), read: now.read.min(head) })
+    }
+
+    fn search(&self, wanted: &Wanted) -> Known<Found> {
+        self.beside.index.search(self, wanted)
+    }
+}
+
+impl Look<'_> {
+    /// When the last entry of all was recorded.
+    pub(super) fn last_at(&self) -> Known<Millis> {
+        let sql = "WITH RECURSIVE last(key) AS (
+                SELECT max(key) FROM entry
+                UNION ALL
+                SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
+                WHERE last.key IS NOT NULL
+            )
+            SELECT coalesce(max(e.at), 0) FROM last CROSS JOIN entry e ON e.key = last.key";
+        self.conn
+            .query_row(sql, [], |row| row.get(0))
+            .map(Millis)
+            .map_err(failed("cannot find the last entry"))
+    }
+}
