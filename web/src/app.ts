@@ -1,7 +1,728 @@
-/** The one `App` of this page. Importing it starts nothing: `main.ts` calls `app.start()`. */
-import { App, browser } from "./client";
+/**
+ * The whole app without its face: what a view may read (`state`) and do (the methods), wired together.
+ * A view never touches the connection or the database.
+ */
+import { type Ask, expectAnswer, Questions, RefusedError } from "./connection/ask";
+import { type Credentials, http } from "./connection/http";
+import { Socket } from "./connection/socket";
+import type {
+  Answer,
+  ClientSignal,
+  Closing,
+  Command,
+  ConversationId,
+  ConversationKind,
+  ConversationView,
+  Entry,
+  LogId,
+  Query,
+  Refused,
+  Reply,
+  Seq,
+  ServerFrame,
+  ServerSignal,
+  UserId,
+  Welcome,
+} from "./protocol/types";
+import { Cache, type Everything } from "./state/cache";
+import { type Conversation, Conversations } from "./state/conversations";
+import { type Database, openDatabase, wipe } from "./state/database";
+import { Drafts } from "./state/drafts";
+import { eventOf, messageOf } from "./state/fold";
+import { Leader, type Locks } from "./state/leader";
+import { Members } from "./state/members";
+import { Notifications } from "./state/notifications";
+import { batch } from "./state/observable";
+import { type Channel, newClientId, Outbox } from "./state/outbox";
+import { People } from "./state/people";
+import { Pins } from "./state/pins";
+import { Presence } from "./state/presence";
+import { Receipts } from "./state/receipts";
+import { Search } from "./state/search";
+import { Session } from "./state/session";
+import { Sync } from "./state/sync";
+import { Thread } from "./state/thread";
+import { type Tail, Timeline } from "./state/timeline";
+import { Typing } from "./state/typing";
 
-export type { App, NewConversation, PostOptions, State } from "./client";
-export { RefusedError } from "./connection/ask";
+/** Everything that can be watched. Each is an `Observable`: `subscribe(listener)`, then read again. */
+export interface State {
+  readonly session: Session;
+  readonly conversations: Conversations;
+  readonly people: People;
+  readonly presence: Presence;
+  readonly typing: Typing;
+  readonly receipts: Receipts;
+  readonly outbox: Outbox;
+  readonly drafts: Drafts;
+  readonly notifications: Notifications;
+  readonly leader: Leader;
+}
 
-export const app = new App(await browser());
+/** What the browser gives; tests give their own. */
+export interface Surroundings {
+  database?: Database | undefined;
+  locks?: Locks | undefined;
+  channel?: ((name: string) => Channel) | undefined;
+  url?: string;
+}
+
+const database_patience_ms = 2_000;
+
+/** Surroundings of a page in a browser. */
+export async function browser(): Promise<Surroundings> {
+  // A database that another tab keeps from opening must not keep the page from showing.
+  const late = new Promise<undefined>((resolve) => setTimeout(resolve, database_patience_ms));
+  const database = await Promise.race([openDatabase().catch(() => undefined), late]);
+  return {
+    database,
+    locks: "locks" in navigator ? (navigator.locks as unknown as Locks) : undefined,
+    channel: "BroadcastChannel" in window ? (name) => new BroadcastChannel(name) : undefined,
+    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/ws`,
+  };
+}
+
+export interface PostOptions {
+  replyTo?: Seq;
+  thread?: Seq;
+}
+
+export interface NewConversation {
+  kind: Exclude<ConversationKind, "direct">;
+  name: string;
+  handle?: string;
+  topic?: string;
+  public?: boolean;
+  history?: ConversationView["history"];
+  posting?: ConversationView["posting"];
+  members?: UserId[];
+}
+
+export class App implements Ask {
+  readonly state: State;
+  /** Set by the view: a notification was clicked. */
+  onOpen: (conversation: ConversationId) => void = () => {};
+
+  readonly #database: Database | undefined;
+  readonly #sync: Sync;
+  readonly #cache: Cache;
+  readonly #socket: Socket;
+  readonly #questions: Questions;
+  readonly #tabs: Channel | undefined;
+  readonly #timelines = new Map<ConversationId, Timeline>();
+  readonly #members = new Map<ConversationId, Members>();
+  readonly #pins = new Map<ConversationId, Pins>();
+  readonly #threads = new Map<string, Thread>();
+  readonly #stops: (() => void)[] = [];
+  #caughtUp = false;
+
+  constructor(surroundings: Surroundings = {}) {
+    const { database, locks, channel, url = "/api/ws" } = surroundings;
+    this.#database = database;
+    this.#socket = new Socket(url, {
+      origin: () => this.#sync.origin(),
+      frame: (frame) => batch(() => this.#frame(frame)),
+      connecting: () => this.state.session.setLink("connecting"),
+      gone: (retryAt) => batch(() => this.#gone(retryAt)),
+      ended: (closing) => this.#ended(closing),
+      failed: () => this.#attemptFailed(),
+    });
+    this.#questions = new Questions((frame) => this.#socket.send(frame));
+    this.#sync = new Sync(this, (entry) => this.#apply(entry));
+
+    const session = new Session();
+    const leader = new Leader(locks);
+    const conversations = new Conversations();
+    const people = new People(this);
+    this.state = {
+      session,
+      leader,
+      conversations,
+      people,
+      presence: new Presence(this),
+      typing: new Typing(this),
+      receipts: new Receipts(this),
+      drafts: new Drafts(database),
+      outbox: new Outbox({
+        database,
+        channel: channel?.("chinwag-outbox"),
+        leader,
+        ask: this,
+        me: () => session.me?.id,
+        position: (id) => this.#sync.position(`c${id}`) ?? 0,
+      }),
+      notifications: new Notifications({
+        session,
+        conversations,
+        people,
+        leader,
+        channel: channel?.("chinwag-visible"),
+        open: (id) => this.onOpen(id),
+      }),
+    };
+    this.#cache = new Cache(database, leader, {
+      kept: () => this.#kept(),
+      conversations: () => conversations.list.map((one) => one.id),
+      conversation: (id) => this.#keptConversation(id),
+      people: () => people.all,
+      person: (id) => people.peek(id),
+    });
+    this.#tabs = channel?.("chinwag-tabs");
+    if (this.#tabs) this.#tabs.onmessage = (event) => this.#otherTab(event.data as string);
+    const leaving = () => this.#leaving();
+    window.addEventListener("pagehide", leaving);
+    this.#stops.push(() => window.removeEventListener("pagehide", leaving));
+  }
+
+  // Starting and ending.
+
+  /** Shows what is kept, and connects if somebody is signed in. */
+  async start(): Promise<void> {
+    void this.#loadServer();
+    const everything = await this.#cache.load();
+    if (everything) {
+      this.#hydrate(everything);
+      await Promise.all([this.state.outbox.load(), this.state.drafts.load()]);
+      this.state.session.setPhase("signed_in");
+    } else if ((await http.hasSession()) === false) {
+      this.state.session.setPhase("signed_out");
+      return;
+    }
+    this.#socket.start();
+  }
+
+  async register(who: Credentials): Promise<void> {
+    await http.register(who);
+    await this.#signedIn();
+  }
+
+  async signIn(who: Credentials): Promise<void> {
+    await http.signIn(who);
+    await this.#signedIn();
+  }
+
+  /** Ends the session and leaves nothing of it in this browser, unsent messages included. */
+  async signOut(): Promise<void> {
+    try {
+      await http.signOut();
+    } catch (error) {
+      // Already ended is as good; anything else must be known, or the cookie would still be valid.
+      if (!(error instanceof RefusedError) || error.refused.kind !== "not_signed_in") throw error;
+    }
+    this.#tabs?.postMessage("signed_out");
+    await this.#forget();
+  }
+
+  /** Chooses a new password with the token of a reset link. */
+  async resetPassword(token: string, password: string): Promise<void> {
+    await http.reset(token, password);
+  }
+
+  /** The last entry of a log that has been applied; `undefined`: the log is not followed. */
+  position(log: LogId): Seq | undefined {
+    return this.#sync.position(log);
+  }
+
+  /** Tries to connect now instead of waiting for the next attempt. */
+  reconnect(): void {
+    this.#socket.retryNow();
+  }
+
+  /** Ends everything that this object does; for tests. */
+  async destroy(): Promise<void> {
+    this.#socket.destroy();
+    this.state.outbox.stop();
+    this.state.notifications.stop();
+    this.#tabs?.close();
+    for (const stop of this.#stops) stop();
+    await this.#cache.flush();
+    this.#cache.destroy();
+    this.state.leader.stop();
+  }
+
+  // Asking.
+
+  command(command: Command): Promise<Reply> {
+    return this.#questions.command(command);
+  }
+
+  query(query: Query): Promise<Answer> {
+    return this.#questions.query(query);
+  }
+
+  signal(signal: ClientSignal): void {
+    this.#socket.send({ signal });
+  }
+
+  // Conversations.
+
+  /** A conversation one is a member of. */
+  conversation(id: ConversationId): Conversation | undefined {
+    return this.state.conversations.get(id);
+  }
+
+  /** Loads the end of a conversation, to show it. */
+  async openConversation(id: ConversationId): Promise<Timeline> {
+    const timeline = this.timeline(id);
+    void this.#learnCursors(id);
+    await timeline.open();
+    this.#cache.conversation(id);
+    return timeline;
+  }
+
+  timeline(id: ConversationId): Timeline {
+    return kept(this.#timelines, id, () => new Timeline(id, this.#position(id), this));
+  }
+
+  members(id: ConversationId): Members {
+    return kept(
+      this.#members,
+      id,
+      () =>
+        new Members(id, this, (members) => {
+          const me = this.state.session.me?.id ?? 0;
+          this.state.people.learn(members.map((member) => member.profile));
+          this.state.receipts.learn(id, members, me);
+        }),
+    );
+  }
+
+  pins(id: ConversationId): Pins {
+    return kept(this.#pins, id, () => new Pins(id, this));
+  }
+
+  thread(id: ConversationId, root: Seq): Thread {
+    return kept(this.#threads, `${id}/${root}`, () => new Thread(id, root, this));
+  }
+
+  /** A new search, independent of others. */
+  search(): Search {
+    return new Search(this);
+  }
+
+  /** Says something: shown at once, sent when it can be. */
+  async post(conversation: ConversationId, text: string, options: PostOptions = {}): Promise<void> {
+    const user = this.state.session.me?.id;
+    if (user === undefined) throw new Error("nobody is signed in");
+    this.state.typing.ended(conversation);
+    await this.state.outbox.add({
+      client_id: newClientId(),
+      user,
+      conversation,
+      text,
+      written_at: Date.now(),
+      ...(options.replyTo === undefined ? {} : { reply_to: options.replyTo }),
+      ...(options.thread === undefined ? {} : { thread: options.thread }),
+    });
+  }
+
+  /** Tries a failed message again. */
+  retry(client_id: string): Promise<void> {
+    return this.state.outbox.retry(client_id);
+  }
+
+  /** Throws a failed or waiting message away. */
+  discard(client_id: string): Promise<void> {
+    return this.state.outbox.discard(client_id);
+  }
+
+  /** One has seen everything up to `seq`, by default up to the end. Call it only while the page is looked at. */
+  markRead(id: ConversationId, seq?: Seq): void {
+    const view = this.conversation(id)?.view;
+    const me = this.state.session.me?.id;
+    if (!view?.mine || me === undefined) return;
+    const upTo = seq === undefined || seq >= view.head.seq ? view.head.seq : seq;
+    if (upTo <= view.mine.read.seq) return;
+    const item = upTo === view.head.seq ? undefined : this.#timelines.get(id)?.find(upTo);
+    const messages = upTo === view.head.seq ? view.head.messages : item && messageOf(item)?.number;
+    this.state.receipts.read(id, upTo);
+    // Where the number is not known here, the server's signal brings it.
+    if (messages === undefined) return;
+    this.state.conversations.applyCursor({
+      conversation: id,
+      user: me,
+      delivered: upTo,
+      read: { seq: upTo, messages },
+    });
+    this.#cache.conversation(id);
+  }
+
+  /** Opens the direct conversation with a user, making it if needed. */
+  async openDirect(user: UserId): Promise<ConversationId> {
+    const me = this.state.session.me?.id;
+    const known = me === undefined ? undefined : this.state.conversations.directWith(user, me);
+    if (known) return known.id;
+    return this.#entered(await this.command({ open_direct: { user } }));
+  }
+
+  async createConversation(what: NewConversation): Promise<ConversationId> {
+    return this.#entered(await this.command({ create_conversation: { client_id: newClientId(), ...what } }));
+  }
+
+  async join(conversation: ConversationId): Promise<ConversationId> {
+    return this.#entered(await this.command({ join: { conversation } }));
+  }
+
+  async useInvite(token: string): Promise<ConversationId> {
+    return this.#entered(await this.command({ use_invite: { token } }));
+  }
+
+  async leave(conversation: ConversationId): Promise<void> {
+    await this.command({ leave: { conversation } });
+  }
+
+  // Inside.
+
+  async #loadServer(): Promise<void> {
+    try {
+      this.state.session.setServer(await http.server());
+    } catch {
+      // Shown by the connection's state; asked again with the next connection.
+    }
+  }
+
+  async #signedIn(): Promise<void> {
+    this.state.session.setPhase("starting");
+    this.#tabs?.postMessage("signed_in");
+    this.#socket.start();
+    await new Promise<void>((resolve, reject) => {
+      const stop = this.state.session.subscribe(() => {
+        if (this.state.session.phase === "starting") return;
+        stop();
+        const refused = this.state.session.ended;
+        if (refused) reject(new RefusedError(refused));
+        else resolve();
+      });
+    });
+  }
+
+  /** The conversation of a reply, once it is known here: its `entered` may come after the answer. */
+  async #entered(reply: Reply): Promise<ConversationId> {
+    if (!("conversation" in reply)) throw new Error("the server answered something else than a conversation");
+    const id = reply.conversation.conversation;
+    if (this.state.conversations.get(id)) return id;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        stop();
+        resolve();
+      };
+      const timer = setTimeout(done, 5_000);
+      const stop = this.state.conversations.subscribe(() => {
+        if (this.state.conversations.get(id)) done();
+      });
+    });
+    return id;
+  }
+
+  #frame(frame: ServerFrame): void {
+    if ("entry" in frame) this.#sync.receive(frame.entry);
+    else if ("done" in frame) this.#questions.answered(frame.done.id, frame.done.reply);
+    else if ("answer" in frame) this.#questions.answered(frame.answer.id, frame.answer.answer);
+    else if ("signal" in frame) this.#signalled(frame.signal);
+    else if ("refused" in frame) {
+      if (frame.refused.id !== undefined) this.#questions.refused(frame.refused.id, frame.refused.refused);
+      else console.error(`the server did not understand a frame: ${frame.refused.refused.message}`);
+    } else if ("welcome" in frame) this.#welcome(frame.welcome);
+    else if ("resumed" in frame) this.#greeted();
+    else if ("caught_up" in frame) this.#onCaughtUp();
+  }
+
+  #welcome({ epoch, snapshot }: Welcome): void {
+    const { session, people, conversations, receipts, typing } = this.state;
+    const before = session.me?.id;
+    if (before !== undefined && before !== snapshot.me.id) this.#clear();
+    if (before !== snapshot.me.id) void this.#dropOthers(snapshot.me.id);
+    session.load(snapshot);
+    people.learn([snapshot.me, ...snapshot.users]);
+    conversations.load(snapshot.conversations);
+    receipts.clear();
+    typing.clear();
+    const heads = snapshot.conversations.map((view): [string, Seq] => [`c${view.id}`, view.head.seq]);
+    this.#sync.reset(epoch, [...snapshot.positions, ...heads]);
+    this.#resetAll();
+    for (const view of snapshot.conversations) this.#reportDelivered(view);
+    this.#cache.everything();
+    session.setPhase("signed_in");
+    this.#greeted();
+  }
+
+  /** What another person left in this browser is no business of this one. */
+  async #dropOthers(me: UserId): Promise<void> {
+    if (this.#database) {
+      const change = this.#database.transaction(["kept", "outbox", "drafts"], "readwrite");
+      const kept = await change.objectStore("kept").get("kept");
+      if (kept && kept.me.id !== me) {
+        await Promise.all([change.objectStore("outbox").clear(), change.objectStore("drafts").clear()]);
+      }
+      await change.done;
+    }
+    await Promise.all([this.state.outbox.load(), this.state.drafts.load()]);
+  }
+
+  #greeted(): void {
+    this.state.session.setLink("catching_up");
+    if (!this.state.session.server) void this.#loadServer();
+    this.state.presence.connected();
+    this.state.receipts.connected();
+    this.state.people.retry();
+    this.state.outbox.connected();
+  }
+
+  #onCaughtUp(): void {
+    this.#caughtUp = true;
+    this.state.session.setLink("online");
+    this.#cache.touch();
+    for (const timeline of this.#timelines.values())
+      if (timeline.error && timeline.watched) void timeline.open();
+  }
+
+  #gone(retryAt: number | undefined): void {
+    this.#caughtUp = false;
+    this.#questions.lost();
+    this.state.outbox.disconnected();
+    this.state.presence.disconnected();
+    this.state.typing.clear();
+    this.state.session.setLink("offline", retryAt);
+  }
+
+  /** Nothing was heard: find out whether it is the session or the server. */
+  async #attemptFailed(): Promise<boolean> {
+    if ((await http.hasSession()) !== false) {
+      if (this.state.session.phase === "starting" && !this.state.session.me)
+        this.state.session.setLink("offline");
+      return true;
+    }
+    await this.#sessionEnded({ kind: "not_signed_in", code: "not_signed_in", message: "sign in first" });
+    return false;
+  }
+
+  #ended(closing: Closing): void {
+    if (closing.reason.kind === "not_signed_in") void this.#sessionEnded(closing.reason);
+    else batch(() => this.state.session.setPhase(this.state.session.phase, closing.reason));
+  }
+
+  async #sessionEnded(reason: Refused): Promise<void> {
+    await this.#forget(this.state.session.me ? reason : undefined);
+  }
+
+  /** Leaves nothing of the session in this browser. */
+  async #forget(reason?: Refused): Promise<void> {
+    this.#socket.stop();
+    this.#questions.lost();
+    await this.#cache.stop();
+    if (this.#database) await wipe(this.#database).catch(() => undefined);
+    batch(() => {
+      this.#clear();
+      this.state.session.setPhase("signed_out", reason);
+    });
+  }
+
+  #clear(): void {
+    const { session, conversations, people, presence, typing, receipts, outbox, drafts } = this.state;
+    session.clear();
+    conversations.load([]);
+    people.clear();
+    presence.disconnected();
+    typing.clear();
+    receipts.clear();
+    outbox.clear();
+    drafts.clear();
+    this.#timelines.clear();
+    this.#members.clear();
+    this.#pins.clear();
+    this.#threads.clear();
+    this.#sync.reset("", []);
+  }
+
+  #otherTab(note: string): void {
+    const { phase } = this.state.session;
+    if (note === "signed_out" && phase !== "signed_out") void this.#forget();
+    else if (note === "signed_in" && phase === "signed_out") {
+      this.state.session.setPhase("starting");
+      this.#socket.start();
+    }
+  }
+
+  // Applying.
+
+  #apply(entry: Entry): void {
+    if (entry.log.startsWith("c")) this.#applyToConversation(Number(entry.log.slice(1)), entry);
+    else {
+      this.state.session.apply(entry);
+      if (entry.log === "d") this.#applyToDirectory(entry);
+      else this.#applyToUser(entry);
+    }
+  }
+
+  #applyToDirectory(entry: Entry): void {
+    const changed = eventOf(entry, "user_changed");
+    if (!changed) return;
+    this.state.people.apply(entry);
+    for (const members of this.#members.values()) members.rename(changed.profile);
+    this.#cache.person(changed.profile.id);
+  }
+
+  #applyToUser(entry: Entry): void {
+    const entered = eventOf(entry, "entered")?.conversation;
+    const departed = eventOf(entry, "departed")?.conversation;
+    const muted = eventOf(entry, "muted")?.conversation;
+    this.state.conversations.applyOwn(entry);
+    if (entered) {
+      this.state.conversations.enter(entered);
+      this.#resetOne(entered.id, entered.head.seq);
+      this.#sync.follow(`c${entered.id}`, entered.head.seq);
+      this.#reportDelivered(entered);
+    } else if (departed !== undefined) this.#depart(departed);
+    else if (eventOf(entry, "session_ended")?.session === this.state.session.session) {
+      void this.#sessionEnded({ kind: "not_signed_in", code: "session_ended", message: "this session was ended" });
+    }
+    const touched = entered?.id ?? departed ?? muted;
+    if (touched === undefined) this.#cache.touch();
+    else this.#cache.conversation(touched);
+  }
+
+  /** One is no longer a member: nothing of the conversation stays. */
+  #depart(id: ConversationId): void {
+    this.state.conversations.depart(id);
+    this.#sync.leave(`c${id}`);
+    this.state.receipts.forget(id);
+    this.#timelines.delete(id);
+    this.#members.delete(id);
+    this.#pins.delete(id);
+    for (const [key, thread] of this.#threads) if (thread.conversation === id) this.#threads.delete(key);
+  }
+
+  #applyToConversation(id: ConversationId, entry: Entry): void {
+    const me = this.state.session.me?.id ?? 0;
+    const gone = eventOf(entry, "left")?.user ?? eventOf(entry, "removed")?.user;
+    if (gone === me) {
+      // One's own log says it too; whichever comes first.
+      this.#depart(id);
+      this.#cache.conversation(id);
+      return;
+    }
+    this.state.conversations.apply(id, entry, me);
+    this.#timelines.get(id)?.apply(entry);
+    this.#members.get(id)?.apply(entry);
+    this.#pins.get(id)?.apply(entry);
+    for (const thread of this.#threads.values()) if (thread.conversation === id) thread.apply(entry);
+    this.#cache.conversation(id);
+    if (eventOf(entry, "removed")?.banned) void this.#countMembers(id);
+    if (!messageOf({ entry })) return;
+    this.state.typing.stopped(id, entry.by);
+    if (entry.by === me) {
+      this.state.outbox.recorded(entry);
+      return;
+    }
+    this.state.receipts.spoke(id, entry.by, entry.seq);
+    this.state.receipts.delivered(id, entry.seq);
+    const conversation = this.state.conversations.get(id);
+    if (conversation && this.#caughtUp) this.state.notifications.message(conversation, entry);
+  }
+
+  /** A ban looks the same whether the banned one was a member or not: ask how many are left. */
+  async #countMembers(id: ConversationId): Promise<void> {
+    try {
+      const view = expectAnswer(await this.query({ conversation: { conversation: id } }), "conversation");
+      // An answer of another moment would be counted twice with the entries in between.
+      if (view.head.seq === this.#sync.position(`c${id}`)) this.state.conversations.setMembers(id, view.members);
+    } catch {
+      // The next snapshot puts it right.
+    }
+  }
+
+  #signalled(signal: ServerSignal): void {
+    if ("typing" in signal) {
+      if (signal.typing.user !== this.state.session.me?.id) {
+        this.state.typing.apply(signal.typing.conversation, signal.typing.user);
+      }
+    } else if ("presence" in signal) this.state.presence.apply(signal.presence);
+    else if ("cursor" in signal && this.conversation(signal.cursor.conversation)) {
+      if (signal.cursor.user !== this.state.session.me?.id) this.state.receipts.apply(signal.cursor);
+      else {
+        this.state.conversations.applyCursor(signal.cursor);
+        this.#cache.conversation(signal.cursor.conversation);
+      }
+    }
+  }
+
+  #reportDelivered(view: ConversationView): void {
+    if (view.mine && view.head.messages > view.mine.read.messages) {
+      this.state.receipts.delivered(view.id, view.head.seq);
+    }
+  }
+
+  /** How far the others are, for the marks at one's own messages; small conversations only. */
+  async #learnCursors(id: ConversationId): Promise<void> {
+    const view = this.conversation(id)?.view;
+    if (view && view.members <= 100) await this.members(id).open();
+  }
+
+  #position(id: ConversationId): Seq {
+    return this.#sync.position(`c${id}`) ?? this.conversation(id)?.view.head.seq ?? 0;
+  }
+
+  #resetAll(): void {
+    for (const id of [...this.#timelines.keys()]) {
+      if (this.conversation(id)) this.#resetOne(id, this.#position(id));
+      else this.#timelines.delete(id);
+    }
+    for (const [id, members] of this.#members) if (!this.#timelines.has(id)) members.reset();
+  }
+
+  #resetOne(id: ConversationId, position: Seq): void {
+    this.#timelines.get(id)?.reset(position);
+    this.#members.get(id)?.reset();
+    this.#pins.get(id)?.reset();
+    for (const thread of this.#threads.values())
+      if (thread.conversation === id && thread.watched) thread.reset();
+  }
+
+  // Keeping.
+
+  #hydrate({ kept: known, conversations, people }: Everything): void {
+    batch(() => {
+      this.state.session.load(known);
+      this.state.people.learn(people);
+      this.state.conversations.load(conversations.map((one) => one.view));
+      const logs = known.positions.filter(([log]) => !log.startsWith("c"));
+      const own = conversations.map((one): [string, Seq] => [`c${one.id}`, one.position]);
+      this.#sync.reset(known.epoch, [...logs, ...own]);
+      for (const { id, position, tail } of conversations) {
+        if (tail) this.#timelines.set(id, new Timeline(id, position, this, tail));
+      }
+    });
+  }
+
+  #kept() {
+    const { me, session, settings, contacts, blocked } = this.state.session;
+    const epoch = this.#sync.epoch;
+    if (!me || session === undefined || epoch === "") return undefined;
+    const positions = this.#sync.positions.filter(([log]) => !log.startsWith("c"));
+    return { me, session, settings, contacts: [...contacts], blocked: [...blocked], epoch, positions };
+  }
+
+  #keptConversation(id: ConversationId) {
+    const view = this.conversation(id)?.view;
+    if (!view) return undefined;
+    const tail: Tail | undefined = this.#timelines.get(id)?.tail();
+    const position = this.#position(id);
+    return tail && tail.items.length > 0 ? { id, position, view, tail } : { id, position, view };
+  }
+
+  #leaving(): void {
+    this.state.receipts.flush();
+    void this.state.drafts.flush();
+    void this.#cache.flush();
+  }
+}
+
+function kept<K, V>(map: Map<K, V>, key: K, make: () => V): V {
+  let found = map.get(key);
+  if (found === undefined) {
+    found = make();
+    map.set(key, found);
+  }
+  return found;
+}

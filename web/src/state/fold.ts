@@ -131,8 +131,6 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
     if (event.changed.public === false) delete next.handle;
   } else if ("joined" in event) next.members += 1;
   else if ("left" in event) next.members = Math.max(0, next.members - 1);
-  // A ban of somebody who is no member changes nothing here, and looks the same; the rule records no
-  // `removed` without `banned` for him, and the number is put right by the next snapshot.
   else if ("removed" in event) next.members = Math.max(0, next.members - 1);
   else if ("role_changed" in event) {
     if (event.role_changed.user === me && next.mine)

@@ -61,9 +61,10 @@ export class Receipts extends Observable {
     this.changed();
   }
 
-  /** Whoever says something has received and read what was above it. */
+  /** Whoever says something has received what was above it. */
   spoke(conversation: ConversationId, user: UserId, seq: Seq): void {
     this.#move(conversation, user, { delivered: seq, read: 0 });
+    this.changed();
   }
 
   forget(conversation: ConversationId): void {

@@ -12,6 +12,9 @@ import { expectAnswer } from "../connection/ask";
 import type { Entry, LogId, Origin, Seq } from "../protocol/types";
 import { batch } from "./observable";
 
+/** `gap`: entries before it are missing; it waits for them. */
+export type Received = "applied" | "ignored" | "gap";
+
 const page = 200;
 /** So many entries of one log may wait; more would be asked for again anyway. */
 const waiting_max = 2_000;
@@ -65,23 +68,27 @@ export class Sync {
     this.#waiting.delete(log);
   }
 
-  receive(entry: Entry): void {
-    const position = this.#positions.get(entry.log);
-    if (position !== undefined && entry.seq <= position) return;
-    let waiting = this.#waiting.get(entry.log);
+  /** Takes an entry from the wire, and says what became of it. */
+  receive(entry: Entry): Received {
+    const { log, seq } = entry;
+    const position = this.#positions.get(log);
+    // Of a conversation that is not known yet the `entered` may be about to come; other logs are none of ours.
+    if (position === undefined ? !log.startsWith("c") : seq <= position) return "ignored";
+    let waiting = this.#waiting.get(log);
     if (!waiting) {
       waiting = new Map();
-      this.#waiting.set(entry.log, waiting);
+      this.#waiting.set(log, waiting);
     }
-    if (waiting.size < waiting_max) waiting.set(entry.seq, entry);
-    this.#drain(entry.log);
+    if (waiting.size < waiting_max) waiting.set(seq, entry);
+    if (position === undefined) return "ignored";
+    this.#drain(log);
+    return seq === position + 1 ? "applied" : "gap";
   }
 
   /** Applies what follows without a gap, and asks for what is missing. */
   #drain(log: LogId): void {
     const waiting = this.#waiting.get(log);
-    const start = this.#positions.get(log);
-    if (!waiting || start === undefined) return;
+    if (!waiting) return;
     batch(() => {
       for (;;) {
         const position = this.#positions.get(log);
@@ -111,10 +118,7 @@ export class Sync {
         const found = expectAnswer(await this.ask.query({ entries: { log, after, limit: page } }), "entries");
         if (this.#epoch !== epoch) return;
         if (found.entries.length === 0) return;
-        const waiting = this.#waiting.get(log);
-        if (!waiting) return;
-        for (const entry of found.entries) waiting.set(entry.seq, entry);
-        this.#drain(log);
+        this.#applyFound(log, found.entries);
         if (this.#positions.get(log) === after) return;
       }
     } catch {
@@ -122,5 +126,17 @@ export class Sync {
     } finally {
       this.#filling.delete(log);
     }
+  }
+  /** Applies an answer. What the server leaves out may not be seen: a jump in its numbers is no gap. */
+  #applyFound(log: LogId, entries: readonly Entry[]): void {
+    batch(() => {
+      for (const entry of entries) {
+        const position = this.#positions.get(log);
+        if (position === undefined || entry.seq <= position) continue;
+        this.#positions.set(log, entry.seq);
+        this.apply(entry);
+      }
+    });
+    this.#drain(log);
   }
 }
