@@ -1,255 +1,428 @@
-//! Who asks how often: the tables behind the rates of the domain.
+//! Who asks too much: the rates of `[limits]`, counted per account, address, conversation and session.
 //!
-//! On a stream too fast means a pause in reading, so that an honest burst is slowed and nothing is lost; over HTTP
-//! it means a refusal with the time to wait. Loopback is trusted: from there only failures count.
+//! The counting itself is `chinwag_domain::rate`; this is the clock, the locks and the words. On a stream the
+//! answer is a pause, so that an honest burst is slowed and nothing is lost; elsewhere it is a refusal. The machine
+//! itself (loopback) is exempt from what counts addresses, except for wrong passwords.
 
 use std::{
+    collections::HashMap,
+    hash::Hash,
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use chinwag_domain::{
     limits::{Limits, Rate},
     rate::{Bucket, Buckets, SignInGuard, WhenFull},
 };
-use chinwag_protocol::{Command, Millis, Query, Refused, UserId};
+use chinwag_protocol::{Command, ConversationId, Query, Refused, SessionId, UserId};
+use tokio::time::Instant;
 
-/// Accounts and addresses remembered of each rate.
+/// Accounts, addresses or conversations that are counted at the same time. Each takes some 40 bytes.
 const ENTRIES_MAX: usize = 100_000;
 
-/// The rates in use.
+/// All counters of one server.
 pub struct Limiter {
-    limits: Limits,
+    limits: Arc<Limits>,
     started: Instant,
-    tables: Mutex<Tables>,
-}
-
-struct Tables {
-    posts: Buckets<UserId>,
-    commands: Buckets<UserId>,
-    searches: Buckets<UserId>,
-    queries: Buckets<UserId>,
-    invites: Buckets<UserId>,
-    confirmations: SignInGuard<UserId, UserId>,
-    sign_ins: SignInGuard<String, IpAddr>,
-    registrations: Buckets<IpAddr>,
-    failures: Buckets<IpAddr>,
+    messages: Counter<UserId>,
+    conversations: Counter<ConversationId>,
+    commands: Counter<UserId>,
+    queries: Counter<UserId>,
+    searches: Counter<UserId>,
+    invites: Counter<UserId>,
+    /// There is no address here; the account takes its place.
+    confirmations: Mutex<SignInGuard<UserId, UserId>>,
+    resumes: Counter<SessionId>,
+    registrations: Counter<IpAddr>,
+    failures: Counter<IpAddr>,
+    sign_ins: Mutex<SignInGuard<String, IpAddr>>,
+    connected: Arc<Mutex<Connected>>,
 }
 
 impl Limiter {
-    /// Nobody has asked anything yet.
+    /// Counters that start at nothing.
     pub fn new(limits: &Limits) -> Self {
-        let keeps_the_peace = |rate| Buckets::new(rate, ENTRIES_MAX, WhenFull::Open);
-        let keeps_out = |rate| Buckets::new(rate, ENTRIES_MAX, WhenFull::Closed);
+        // What only keeps the peace lets newcomers in when its table is full; what keeps somebody out does not.
+        let (open, closed) = (WhenFull::Open, WhenFull::Closed);
         Self {
-            limits: limits.clone(),
             started: Instant::now(),
-            tables: Mutex::new(Tables {
-                posts: keeps_the_peace(limits.messages_per_account),
-                commands: keeps_the_peace(limits.commands_per_account),
-                searches: keeps_the_peace(limits.searches_per_account),
-                queries: keeps_the_peace(limits.queries_per_account),
-                invites: Buckets::new(limits.invites_per_account, ENTRIES_MAX, WhenFull::Closed),
-                confirmations: SignInGuard::new(limits),
-                sign_ins: SignInGuard::new(limits),
-                registrations: keeps_out(limits.registrations_per_address),
-                failures: keeps_out(limits.failures_per_address),
-            }),
+            messages: Counter::new(limits.messages_per_account, open),
+            conversations: Counter::new(limits.messages_per_conversation, open),
+            commands: Counter::new(limits.commands_per_account, open),
+            queries: Counter::new(limits.queries_per_account, open),
+            searches: Counter::new(limits.searches_per_account, open),
+            invites: Counter::new(limits.invites_per_account, closed),
+            confirmations: Mutex::new(SignInGuard::new(limits)),
+            resumes: Counter::new(limits.resumes_per_session, open),
+            registrations: Counter::new(limits.registrations_per_address, closed),
+            failures: Counter::new(limits.failures_per_address, open),
+            sign_ins: Mutex::new(SignInGuard::new(limits)),
+            connected: Arc::default(),
+            limits: Arc::new(limits.clone()),
         }
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Tables, u64) -> T) -> T {
-        let now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        work(&mut self.tables.lock().unwrap_or_else(PoisonError::into_inner), now_ms)
-    }
-
-    /// How long a stream pauses for this command of a user.
-    pub fn pause_for(&self, user: UserId, command: &Command) -> Duration {
-        let (limits, posts) = (&self.limits, matches!(command, Command::Post { .. }));
-        let rate = if posts { limits.messages_per_account } else { limits.commands_per_account };
-        let taken = self.with(|tables, now_ms| {
-            let table = if posts { &mut tables.posts } else { &mut tables.commands };
-            table.take(user, now_ms, 1)
-        });
-        pause(&rate, taken)
-    }
-
-    /// Whether a user may send this command over HTTP now.
-    pub fn command(&self, user: UserId, command: &Command) -> Result<(), Refused> {
-        self.with(|tables, now_ms| match command {
-            Command::Post { .. } => tables.posts.take(user, now_ms, 1).map_err(too_fast),
-            _ => tables.commands.take(user, now_ms, 1).map_err(too_fast),
-        })
-    }
-
-    /// Whether a user may make another invitation.
-    pub fn invite(&self, user: UserId) -> Result<(), Refused> {
-        self.with(|tables, now_ms| tables.invites.take(user, now_ms, 1).map_err(too_fast))
-    }
-
-    /// Whether a user may ask this now.
-    pub fn query(&self, user: UserId, query: &Query) -> Result<(), Refused> {
-        self.with(|tables, now_ms| match query {
-            Query::Search { .. } => tables.searches.take(user, now_ms, 1).map_err(too_fast),
-            _ => tables.queries.take(user, now_ms, 1).map_err(too_fast),
-        })
-    }
-
-    /// Whether an account may be made from this address.
+    /// Before an account is made, or a reset link is used.
     pub fn register(&self, peer: IpAddr) -> Result<(), Refused> {
-        if peer.is_loopback() {
+        if peer.to_canonical().is_loopback() {
             return Ok(());
         }
-        self.with(|tables, now_ms| tables.registrations.take(network(peer), now_ms, 1).map_err(too_fast))
+        self.registrations.take(network(peer), self.now()).map_err(too_many)
     }
 
-    /// Whether a password may be tried for this handle from this address.
-    pub fn sign_in(&self, handle: &str, peer: IpAddr) -> Result<(), Refused> {
-        self.with(|tables, now_ms| {
-            let attempt = tables.sign_ins.attempt(&handle.to_owned(), network(peer), peer.is_loopback(), now_ms);
-            attempt.map_err(too_fast)
-        })
+    /// Before a password is checked. `account` is the folded handle.
+    pub fn sign_in(&self, account: &str, peer: IpAddr) -> Result<(), Refused> {
+        let trusted = peer.to_canonical().is_loopback();
+        let mut guard = lock(&self.sign_ins);
+        guard.attempt(&account.to_owned(), network(peer), trusted, self.now()).map_err(too_many)
     }
 
-    /// The password was wrong.
-    pub fn sign_in_failed(&self, handle: &str, peer: IpAddr) {
-        self.with(|tables, now_ms| {
-            tables.sign_ins.failed(handle.to_owned(), network(peer), peer.is_loopback(), now_ms);
-        });
+    /// The password was wrong, or there is no such account.
+    pub fn sign_in_failed(&self, account: &str, peer: IpAddr) {
+        let trusted = peer.to_canonical().is_loopback();
+        lock(&self.sign_ins).failed(account.to_owned(), network(peer), trusted, self.now());
     }
 
     /// The password was right.
-    pub fn signed_in(&self, handle: &str) {
-        self.with(|tables, _now_ms| tables.sign_ins.succeeded(&handle.to_owned()));
+    pub fn signed_in(&self, account: &str) {
+        lock(&self.sign_ins).succeeded(&account.to_owned());
     }
 
-    /// Whether a signed-in user may prove his password now.
+    /// Before a signed-in user's password is checked again.
     pub fn confirm(&self, user: UserId) -> Result<(), Refused> {
-        self.with(|tables, now_ms| tables.confirmations.attempt(&user, user, true, now_ms).map_err(too_fast))
+        lock(&self.confirmations).attempt(&user, user, true, self.now()).map_err(too_many)
     }
 
-    /// A signed-in user gave a wrong password, or the right one.
+    /// Whether it was right.
     pub fn confirmed(&self, user: UserId, right: bool) {
-        self.with(|tables, now_ms| {
-            if right {
-                tables.confirmations.succeeded(&user);
-            } else {
-                tables.confirmations.failed(user, user, true, now_ms);
+        let mut guard = lock(&self.confirmations);
+        if right {
+            guard.succeeded(&user);
+        } else {
+            guard.failed(user, user, true, self.now());
+        }
+    }
+
+    /// Before an invitation is made, however it was asked for: a pause would take hours.
+    pub fn invite(&self, user: UserId) -> Result<(), Refused> {
+        self.invites.take(user, self.now()).map_err(too_many)
+    }
+
+    /// Before a query.
+    pub fn query(&self, user: UserId, query: &Query) -> Result<(), Refused> {
+        let counter = if matches!(query, Query::Search { .. }) { &self.searches } else { &self.queries };
+        counter.take(user, self.now()).map_err(too_many)
+    }
+
+    /// Before a command that came alone, over HTTP: refused if it is too fast.
+    pub fn command(&self, user: UserId, command: &Command) -> Result<(), Refused> {
+        let now = self.now();
+        match command {
+            Command::Post { conversation, .. } => {
+                self.messages.take(user, now).map_err(too_many)?;
+                self.conversations.take(*conversation, now).map_err(too_many)
             }
-        });
-    }
-
-    /// Counts a failed request of an address.
-    pub fn failed(&self, peer: IpAddr) {
-        if !peer.is_loopback() {
-            self.with(|tables, now_ms| tables.failures.charge(network(peer), now_ms, 1));
+            _ => self.commands.take(user, now).map_err(too_many),
         }
     }
 
-    /// Whether an address has failed too often to be listened to.
-    pub fn may_ask(&self, peer: IpAddr) -> Result<(), Refused> {
-        match self.with(|tables, now_ms| tables.failures.wait_ms(&network(peer), now_ms)) {
-            0 => Ok(()),
-            wait => Err(too_fast(wait)),
+    /// A command came over a stream and will be handed to the rules: how long to pause before reading on.
+    pub fn pause_for(&self, user: UserId, command: &Command) -> Duration {
+        let now = self.now();
+        match command {
+            Command::Post { conversation, .. } => {
+                self.messages.charge(user, now).max(self.conversations.charge(*conversation, now))
+            }
+            _ => self.commands.charge(user, now),
         }
     }
 
-    /// The rates of one new connection.
+    /// The pace of one connection.
     pub fn pace(&self) -> Pace {
         Pace {
+            limits: Arc::clone(&self.limits),
             started: self.started,
-            frames: (self.limits.frames_per_connection, Bucket::default()),
-            pings: (self.limits.pings_per_connection, Bucket::default()),
+            frames: Bucket::default(),
+            pings: Bucket::default(),
         }
+    }
+
+    /// Before a session connects once more: how often it may come back, and how many connections may be open.
+    pub fn connect(&self, user: UserId, session: SessionId) -> Result<ConnectedPermit, Refused> {
+        self.resumes.take(session, self.now()).map_err(too_many)?;
+        let mut connected = lock(&self.connected);
+        let of_user = connected.users.get(&user).copied().unwrap_or(0);
+        let of_session = connected.sessions.get(&session).copied().unwrap_or(0);
+        if of_user >= self.limits.connections_per_user || of_session >= self.limits.connections_per_session {
+            return Err(Refused::too_many(
+                "too_many_connections",
+                "too many connections of this user",
+                5_000,
+            ));
+        }
+        *connected.users.entry(user).or_default() += 1;
+        *connected.sessions.entry(session).or_default() += 1;
+        Ok(ConnectedPermit { connected: Arc::clone(&self.connected), user, session })
+    }
+
+    /// Whether an address that failed too often has to wait.
+    pub fn may_ask(&self, peer: IpAddr) -> Result<(), Refused> {
+        if peer.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        match self.failures.wait(&network(peer), self.now()) {
+            0 => Ok(()),
+            wait => Err(too_many(wait)),
+        }
+    }
+
+    /// A request of an address was answered with 401, 403, 404 or 429.
+    pub fn failed(&self, peer: IpAddr) {
+        if !peer.to_canonical().is_loopback() {
+            self.failures.charge(network(peer), self.now());
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis_since(self.started)
     }
 }
 
-/// How fast one connection may go.
+/// How fast one connection sends, whatever it sends.
 pub struct Pace {
+    limits: Arc<Limits>,
     started: Instant,
-    frames: (Rate, Bucket),
-    pings: (Rate, Bucket),
+    frames: Bucket,
+    pings: Bucket,
 }
 
 impl Pace {
-    /// How long to pause for one frame.
+    /// A frame came: how long to pause before reading on.
     pub fn frame(&mut self) -> Duration {
-        Self::take(self.started, &mut self.frames)
+        charge(&mut self.frames, &self.limits.frames_per_connection, millis_since(self.started))
     }
 
-    /// How long to pause for one ping.
+    /// A ping came: how long to pause before reading on.
     pub fn ping(&mut self) -> Duration {
-        Self::take(self.started, &mut self.pings)
-    }
-
-    fn take(started: Instant, (rate, bucket): &mut (Rate, Bucket)) -> Duration {
-        let now_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        pause(rate, bucket.take(rate, now_ms, 1))
+        charge(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started))
     }
 }
 
-/// The time that one of a rate takes, if there was no room for it.
-fn pause(rate: &Rate, taken: Result<(), u32>) -> Duration {
-    match taken {
-        Ok(()) => Duration::ZERO,
-        Err(_wait_ms) => Duration::from_secs_f64(1.0 / rate.per_s),
+/// The place of one signed-in connection; given back when dropped.
+pub struct ConnectedPermit {
+    connected: Arc<Mutex<Connected>>,
+    user: UserId,
+    session: SessionId,
+}
+
+impl Drop for ConnectedPermit {
+    fn drop(&mut self) {
+        let mut connected = lock(&self.connected);
+        give_back(&mut connected.users, &self.user);
+        give_back(&mut connected.sessions, &self.session);
     }
 }
 
-/// One household has a whole IPv6 network: its addresses count as one.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) if !address.is_loopback() => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+#[derive(Default)]
+struct Connected {
+    users: HashMap<UserId, u32>,
+    sessions: HashMap<SessionId, u32>,
+}
+
+fn give_back<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
-        address => address,
     }
 }
 
-fn too_fast(retry_after_ms: u32) -> Refused {
-    Refused::too_many("rate_limited", "too fast: wait a moment", retry_after_ms)
+/// A table of buckets that many tasks use; nothing is counted where nothing is limited.
+struct Counter<K> {
+    lifted: bool,
+    buckets: Mutex<Buckets<K>>,
 }
 
-/// The time of the wall, for entries and for "last seen".
-pub fn wall_clock() -> Millis {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+impl<K: Hash + Eq + Copy> Counter<K> {
+    fn new(rate: Rate, when_full: WhenFull) -> Self {
+        Self {
+            lifted: rate == Rate::unlimited(),
+            buckets: Mutex::new(Buckets::new(rate, ENTRIES_MAX, when_full)),
+        }
+    }
+
+    fn take(&self, key: K, now: u64) -> Result<(), u32> {
+        if self.lifted { Ok(()) } else { lock(&self.buckets).take(key, now, 1) }
+    }
+
+    /// Counts what happens in any case; answers the pause until the next would have been granted.
+    fn charge(&self, key: K, now: u64) -> Duration {
+        if self.lifted {
+            return Duration::ZERO;
+        }
+        let mut buckets = lock(&self.buckets);
+        buckets.charge(key, now, 1);
+        Duration::from_millis(buckets.wait_ms(&key, now).into())
+    }
+
+    fn wait(&self, key: &K, now: u64) -> u32 {
+        if self.lifted { 0 } else { lock(&self.buckets).wait_ms(key, now) }
+    }
+}
+
+fn charge(bucket: &mut Bucket, rate: &Rate, now: u64) -> Duration {
+    bucket.charge(rate, now, 1);
+    Duration::from_millis(bucket.wait_ms(rate, now).into())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A counter is good enough even if somebody panicked while holding it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn too_many(wait_ms: u32) -> Refused {
+    Refused::too_many("too_fast", "too many requests, too fast", wait_ms)
+}
+
+fn millis_since(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is counted as one address: a household has one of version 4, and a network of 2^64 of version 6.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) if !ip.is_loopback() => {
+            Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        ip => ip,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn post() -> Command {
+    const STRANGER: &str = "203.0.113.7";
+
+    fn post_in(conversation: u32) -> Command {
         Command::Post {
-            conversation: chinwag_protocol::ConversationId(1),
-            client_id: "x".to_owned(),
-            text: "x".to_owned(),
+            conversation: ConversationId(conversation),
+            client_id: "x".into(),
+            text: "x".into(),
             reply_to: None,
             thread: None,
         }
     }
 
-    #[test]
-    fn a_burst_is_free_and_then_each_message_pauses() {
-        let limits = Limits { messages_per_account: Rate::new(0.1, 3), ..Limits::default() };
-        let limiter = Limiter::new(&limits);
-        for _ in 0..3 {
-            assert_eq!(limiter.pause_for(UserId(1), &post()), Duration::ZERO);
-        }
-        assert_eq!(limiter.pause_for(UserId(1), &post()), Duration::from_secs(10));
-        assert_eq!(limiter.command(UserId(1), &post()).unwrap_err().code, "rate_limited");
-        assert_eq!(limiter.pause_for(UserId(2), &post()), Duration::ZERO, "each account for itself");
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn registrations_are_bounded_by_day_except_from_here() {
+    fn addresses_are_counted_by_network() {
+        assert_eq!(network(ip("2001:db8:1:2:3:4:5:6")), ip("2001:db8:1:2::"));
+        assert_eq!(network(ip("::ffff:203.0.113.7")), ip(STRANGER));
+        assert_eq!(network(ip(STRANGER)), ip(STRANGER));
+    }
+
+    #[test]
+    fn strangers_make_five_accounts_and_the_machine_itself_any_number() {
         let limiter = Limiter::new(&Limits::default());
-        let address: IpAddr = "203.0.113.7".parse().unwrap();
-        let granted = (0..10).filter(|_| limiter.register(address).is_ok()).count();
-        assert_eq!(granted, 5);
-        assert!((0..10).all(|_| limiter.register("::1".parse().unwrap()).is_ok()));
+        for _ in 0..5 {
+            assert!(limiter.register(ip(STRANGER)).is_ok());
+        }
+        let refused = limiter.register(ip(STRANGER)).unwrap_err();
+        assert_eq!(refused.code, "too_fast");
+        assert!(refused.retry_after_ms.is_some_and(|wait| wait > 1_000));
+        for _ in 0..100 {
+            assert!(limiter.register(ip("127.0.0.1")).is_ok());
+            assert!(limiter.register(ip("::ffff:127.0.0.1")).is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_is_slowed_to_the_rate() {
+        let limiter = Limiter::new(&Limits::default());
+        let post = || limiter.pause_for(UserId(1), &post_in(1));
+        for sent in 0..99 {
+            assert_eq!(post(), Duration::ZERO, "{sent}");
+        }
+        assert_eq!(post(), Duration::from_millis(100));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert_eq!(post(), Duration::from_millis(100));
+        assert_eq!(limiter.pause_for(UserId(2), &post_in(2)), Duration::ZERO);
+        assert_eq!(limiter.pause_for(UserId(1), &Command::EndOtherSessions {}), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_single_message_is_refused() {
+        let limiter = Limiter::new(&Limits::default());
+        let post = post_in(1);
+        for _ in 0..100 {
+            assert!(limiter.command(UserId(1), &post).is_ok());
+        }
+        assert!(limiter.command(UserId(1), &post).is_err());
+        assert!(limiter.command(UserId(1), &Command::EndOtherSessions {}).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn guessing_in_a_session_gets_slower() {
+        let limiter = Limiter::new(&Limits::default());
+        for _ in 0..6 {
+            assert!(limiter.confirm(UserId(1)).is_ok());
+            limiter.confirmed(UserId(1), false);
+        }
+        assert_eq!(limiter.confirm(UserId(1)).unwrap_err().retry_after_ms, Some(1_000));
+        assert!(limiter.confirm(UserId(2)).is_ok());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(limiter.confirm(UserId(1)).is_ok());
+    }
+
+    #[test]
+    fn invitations_are_refused_beyond_their_number() {
+        let limiter = Limiter::new(&Limits::default());
+        let made = (0..30).filter(|_| limiter.invite(UserId(1)).is_ok()).count();
+        assert_eq!(made, 20);
+    }
+
+    #[test]
+    fn lifted_limits_count_nothing() {
+        let limiter = Limiter::new(&Limits::lifted());
+        for _ in 0..10_000 {
+            assert_eq!(limiter.pause_for(UserId(1), &post_in(1)), Duration::ZERO);
+        }
+        let mut pace = limiter.pace();
+        assert_eq!((0..10_000).map(|_| pace.frame()).max(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn connections_have_their_number() {
+        let many = Limits { resumes_per_session: Rate::unlimited(), ..Limits::default() };
+        let limiter = Limiter::new(&many);
+        let mut permits: Vec<_> =
+            (0..10).map(|_| limiter.connect(UserId(1), SessionId(1)).ok().expect("there is room")).collect();
+        assert!(limiter.connect(UserId(1), SessionId(1)).is_err());
+        permits
+            .extend((0..10).map(|_| limiter.connect(UserId(1), SessionId(2)).ok().expect("there is room")));
+        assert!(limiter.connect(UserId(1), SessionId(3)).is_err());
+        assert!(limiter.connect(UserId(2), SessionId(4)).is_ok());
+        permits.pop();
+        assert!(limiter.connect(UserId(1), SessionId(3)).is_ok());
+    }
+
+    #[test]
+    fn an_address_that_only_fails_has_to_wait() {
+        let few = Limits { failures_per_address: Rate::new(0.1, 3), ..Limits::default() };
+        let limiter = Limiter::new(&few);
+        for _ in 0..3 {
+            assert!(limiter.may_ask(ip(STRANGER)).is_ok());
+            limiter.failed(ip(STRANGER));
+            limiter.failed(ip("127.0.0.1"));
+        }
+        assert!(limiter.may_ask(ip(STRANGER)).is_err());
+        assert!(limiter.may_ask(ip("127.0.0.1")).is_ok());
     }
 }

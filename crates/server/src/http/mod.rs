@@ -1,0 +1,190 @@
+//! The native door over HTTP: translation only.
+//!
+//! Every request passes [`serve`], which refuses what is not for this server, counts failures of an address, and
+//! gives each answer the same headers. Rights are not decided here; see `chinwag-domain`.
+
+mod api;
+mod assets;
+mod body;
+pub mod cookie;
+mod credential;
+mod headers;
+pub mod json;
+mod openapi;
+pub mod origin;
+mod refusal;
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, Method, Response, StatusCode, Uri, header},
+    response::IntoResponse,
+    routing::{get, post},
+};
+use tower::ServiceExt;
+
+pub use headers::ALWAYS as SECURITY_HEADERS;
+pub use openapi::document;
+use refusal::Refusal;
+
+use crate::{
+    listen::{FAULT_PATH, Fault, FaultCell, Peer},
+    shared::Shared,
+};
+
+/// The routes, over what they share.
+pub fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/api/register", post(api::register))
+        .route("/api/sign-in", post(api::sign_in))
+        .route("/api/sign-out", post(api::sign_out))
+        .route("/api/reset", post(api::reset))
+        .route("/api/command", post(api::command))
+        .route("/api/query", post(api::query))
+        .route("/api/server", get(api::server))
+        .route("/api/openapi.json", get(openapi::serve))
+        .route("/api/ws", get(api::websocket))
+        .route("/health", get(api::health))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(other)
+        .with_state(shared)
+}
+
+/// Answers one request of the application.
+pub async fn serve(
+    shared: &Shared,
+    router: Router,
+    fault: &FaultCell,
+    mut request: Request,
+) -> Response<Body> {
+    let peer = behind_proxies(shared, &mut request).ip();
+    let host = shared.names.host(request.uri(), request.headers());
+    let https = host.as_ref().is_some_and(|host| shared.config.is_https(&host.authority));
+    let wants_upgrade = request.headers().contains_key(header::UPGRADE);
+    let fault = fault.get().filter(|_| request.uri().path() == FAULT_PATH);
+    let mut response = match (fault, host) {
+        (Some(fault), _) => answer_fault(*fault),
+        (None, None) => not_for_us(&request),
+        (None, Some(host)) => match shared.limiter.may_ask(peer) {
+            Err(refused) => Refusal::from(refused).into_response(),
+            Ok(()) => {
+                request.extensions_mut().insert(host);
+                match router.oneshot(request).await {
+                    Ok(response) => response,
+                    Err(never) => match never {},
+                }
+            }
+        },
+    };
+    if matches!(response.status().as_u16(), 401 | 403 | 404 | 429) {
+        shared.limiter.failed(peer);
+    }
+    headers::add(response.headers_mut(), https);
+    let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    // After a head that asks for another protocol the guard lets everything through, so nothing may follow. And a
+    // body that was refused unread would be taken for the next request by nobody, but costs reading it.
+    let refused_body = matches!(response.status().as_u16(), 408 | 413);
+    if !stays && (wants_upgrade || fault.is_some() || refused_body || shared.budget.is_tight()) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The address of the client itself, if a proxy of the configuration says so; nobody else is believed.
+fn behind_proxies(shared: &Shared, request: &mut Request) -> SocketAddr {
+    let Peer(mut peer) = *request.extensions().get::<Peer>().expect("the listener knows the peer");
+    let proxies = &shared.config.proxies;
+    if proxies.contains(&peer.ip().to_canonical()) {
+        let values = request.headers().get_all("x-forwarded-for").iter().rev();
+        let stated = values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.rsplit(','));
+        // The nearest address that is no proxy of ours: what stands further left anybody may have written.
+        let client = stated.map_while(|ip| ip.trim().parse::<IpAddr>().ok()).find(|ip| !proxies.contains(ip));
+        if let Some(client) = client {
+            peer.set_ip(client);
+            request.extensions_mut().insert(Peer(peer));
+        }
+    }
+    peer
+}
+
+/// Answers one request of the listener for figures.
+pub fn serve_metrics(shared: &Shared, fault: &FaultCell, request: &Request) -> Response<Body> {
+    // Whatever this server is called elsewhere, this listener is for the machine itself.
+    let names = origin::Names { loopback_only: true, ..origin::Names::default() };
+    let known = names.host(request.uri(), request.headers()).is_some();
+    let mut response = match (fault.get(), &shared.metrics, request.uri().path()) {
+        (Some(fault), _, FAULT_PATH) => answer_fault(*fault),
+        _ if !known => not_for_us(request),
+        (_, Some(metrics), "/metrics") if request.method() == Method::GET => {
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            metrics.run_upkeep();
+            ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()
+        }
+        _ => not_found(),
+    };
+    headers::add(response.headers_mut(), false);
+    response
+}
+
+fn answer_fault(fault: Fault) -> Response<Body> {
+    let (status, code, message) = match fault {
+        Fault::Malformed => {
+            (StatusCode::BAD_REQUEST, "bad_request", "this is not a well-formed HTTP request")
+        }
+        Fault::HeadTooLarge => {
+            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too_large", "the head is too large")
+        }
+        Fault::UriTooLong => (StatusCode::URI_TOO_LONG, "too_large", "the path is too long"),
+        Fault::LengthRequired => (
+            StatusCode::LENGTH_REQUIRED,
+            "length_required",
+            "a body needs a Content-Length; chunks are not taken",
+        ),
+        Fault::HeadTimeout => (StatusCode::REQUEST_TIMEOUT, "too_slow", "the request did not arrive in time"),
+        Fault::TooManyConnections => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_connections",
+            "too many connections from this address",
+        ),
+    };
+    let refusal = Refusal::with_status(status, code, message);
+    let later = matches!(fault, Fault::TooManyConnections);
+    if later { refusal.retry_after(5_000).into_response() } else { refusal.into_response() }
+}
+
+/// A name that is not ours: rebinding, or a proxy of which the configuration does not know.
+fn not_for_us(request: &Request) -> Response<Body> {
+    let absolute = request.uri().authority().is_some();
+    let (status, message) = if absolute {
+        (StatusCode::BAD_REQUEST, "the request names two different hosts, or one that is not ours")
+    } else {
+        let message =
+            "this server does not answer under that name: set public_url or hosts in its configuration";
+        (StatusCode::MISDIRECTED_REQUEST, message)
+    };
+    let mut response = Refusal::with_status(status, "wrong_host", message).into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+fn not_found() -> Response<Body> {
+    Refusal::from(chinwag_protocol::Refused::not_found()).into_response()
+}
+
+async fn wrong_method() -> Refusal {
+    let message = "this path does not take that method";
+    Refusal::with_status(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", message)
+}
+
+/// What is no route: the web app, or nothing.
+async fn other(method: Method, uri: Uri, request: Request) -> Response<Body> {
+    // However it is spelled, what looks like the API is never a page.
+    let first = uri.path().split('/').nth(1).unwrap_or_default();
+    if first.eq_ignore_ascii_case("api") || first.eq_ignore_ascii_case("health") {
+        return not_found();
+    }
+    assets::answer(&method, uri.path(), request.headers()).unwrap_or_else(not_found)
+}
