@@ -18,6 +18,8 @@ pub mod rate;
 pub mod reading;
 pub mod record;
 pub mod rules;
+#[cfg(test)]
+mod testing;
 pub mod text;
 
 pub use facts::{Facts, Failed, Known, Stop};

@@ -14,11 +14,10 @@ use crate::limits::{
 };
 
 /// Names nobody may take: they mean something in a message, in a path, or pretend to speak for the server.
-const RESERVED: [&str; 34] = [
+const RESERVED: [&str; 27] = [
     "everyone", "here", "all", "channel", "admin", "administrator", "admins", "root", "system", "server", "support",
-    "help", "security", "abuse", "postmaster", "webmaster", "moderator", "operator", "owner", "staff", "chinwag",
-    "bot", "me", "you", "self", "null", "undefined", "nobody", "anonymous", "guest", "deleted", "api", "health",
-    "metrics",
+    "help", "security", "abuse", "postmaster", "webmaster", "moderator", "chinwag", "bot", "me", "null",
+    "undefined", "nobody", "anonymous", "deleted", "api", "health",
 ];
 
 /// What the handles of deleted accounts begin with; nobody else's may.

@@ -321,3 +321,8 @@ const fn expect_word(text: &[u8], mut at: usize, word: &[u8]) -> usize {
     assert!(text[at] == b' ', "the rows of the policy table are in another order than the actions");
     at
 }
+
+#[cfg(test)]
+mod cells;
+#[cfg(test)]
+mod commands;
