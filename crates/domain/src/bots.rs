@@ -33,7 +33,11 @@ pub fn asked(text: &str) -> Option<Asked> {
 }
 
 fn number_of(word: &str) -> Option<u32> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) { word.parse().ok() } else { roman(&word.to_ascii_uppercase()) }
+    if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        word.parse().ok()
+    } else {
+        roman(&word.to_ascii_uppercase())
+    }
 }
 
 /// The answer of the bot at time `at`, for somebody in the time zone with this IANA name (empty: the server's).
@@ -96,7 +100,9 @@ impl Poems {
         for line in text.lines().map(str::trim_end) {
             let header = line.trim().strip_suffix('.').and_then(roman).filter(|_| blank_before);
             // A numeral that is already taken is a line that looks like one.
-            let header = header.map(|number| number as usize - 1).filter(|at| poems.get(*at).is_none_or(String::is_empty));
+            let header = header
+                .map(|number| number as usize - 1)
+                .filter(|at| poems.get(*at).is_none_or(String::is_empty));
             blank_before = line.is_empty();
             if let Some(at) = header {
                 now = Some(at);
@@ -171,8 +177,19 @@ fn roman(numeral: &str) -> Option<u32> {
 
 fn written(mut number: u32) -> String {
     const PARTS: [(u32, &str); 13] = [
-        (1000, "M"), (900, "CM"), (500, "D"), (400, "CD"), (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"),
-        (9, "IX"), (5, "V"), (4, "IV"), (1, "I"),
+        (1000, "M"),
+        (900, "CM"),
+        (500, "D"),
+        (400, "CD"),
+        (100, "C"),
+        (90, "XC"),
+        (50, "L"),
+        (40, "XL"),
+        (10, "X"),
+        (9, "IX"),
+        (5, "V"),
+        (4, "IV"),
+        (1, "I"),
     ];
     let mut numeral = String::new();
     for (value, part) in PARTS {
@@ -225,7 +242,9 @@ mod tests {
 
     #[test]
     fn a_collection_is_told_poem_by_poem() {
-        let poems = Poems::parse("A Title\n\nI.\n\n  First line,\nsecond.\n\n\nIII.\r\n\r\nThird I.\nI.\n\nI.\nend\n");
+        let poems = Poems::parse(
+            "A Title\n\nI.\n\n  First line,\nsecond.\n\n\nIII.\r\n\r\nThird I.\nI.\n\nI.\nend\n",
+        );
         assert_eq!(poems.get(1), Some("I.\n\n  First line,\nsecond."));
         assert_eq!(poems.get(2), None);
         assert_eq!(poems.get(3), Some("III.\n\nThird I.\nI.\n\nI.\nend"));
@@ -250,7 +269,10 @@ mod tests {
         let (at, poems) = (Millis(1_700_000_000_123), Poems::built_in());
         assert_eq!(answer(Asked::Time, at, "UTC", &poems), "2023-11-14 22:13:20 +00:00 (UTC)");
         assert_eq!(answer(Asked::Time, at, "Mars/Olympus", &poems), "2023-11-14 22:13:20 +00:00 (UTC)");
-        assert_eq!(answer(Asked::Poem(Some(13)), at, "", &poems), "There is no such poem. Ask for /poem 1 to 12.");
+        assert_eq!(
+            answer(Asked::Poem(Some(13)), at, "", &poems),
+            "There is no such poem. Ask for /poem 1 to 12."
+        );
         assert!(answer(Asked::Help, at, "", &poems).contains("/poem N - poem number N (1 to 12)"));
         assert!(answer(Asked::Poem(Some(2)), at, "", &poems).starts_with("II.\n\nNine people"));
     }

@@ -227,7 +227,9 @@ mod tests {
         let some: Limits = serde_json::from_str(r#"{"connections_per_user": 3}"#).unwrap();
         assert_eq!(some, Limits { connections_per_user: 3, ..Limits::default() });
         assert!(serde_json::from_str::<Limits>(r#"{"connections_per_moon": 3}"#).is_err());
-        assert!(serde_json::from_str::<Limits>(r#"{"searches_per_account": {"per_s": 1, "brust": 2}}"#).is_err());
+        assert!(
+            serde_json::from_str::<Limits>(r#"{"searches_per_account": {"per_s": 1, "brust": 2}}"#).is_err()
+        );
     }
 
     #[test]

@@ -15,9 +15,33 @@ use crate::limits::{
 
 /// Names nobody may take: they mean something in a message, in a path, or pretend to speak for the server.
 const RESERVED: [&str; 27] = [
-    "everyone", "here", "all", "channel", "admin", "administrator", "admins", "root", "system", "server", "support",
-    "help", "security", "abuse", "postmaster", "webmaster", "moderator", "chinwag", "bot", "me", "null",
-    "undefined", "nobody", "anonymous", "deleted", "api", "health",
+    "everyone",
+    "here",
+    "all",
+    "channel",
+    "admin",
+    "administrator",
+    "admins",
+    "root",
+    "system",
+    "server",
+    "support",
+    "help",
+    "security",
+    "abuse",
+    "postmaster",
+    "webmaster",
+    "moderator",
+    "chinwag",
+    "bot",
+    "me",
+    "null",
+    "undefined",
+    "nobody",
+    "anonymous",
+    "deleted",
+    "api",
+    "health",
 ];
 
 /// What the handles of deleted accounts begin with; nobody else's may.
@@ -43,7 +67,10 @@ pub fn check_form(handle: &str) -> Result<(), Refused> {
         return wrong("name_empty", "a name needs at least one character".into());
     }
     if length > HANDLE_CHARACTERS_MAX {
-        return wrong("name_too_long", format!("a name has at most {HANDLE_CHARACTERS_MAX} characters, this has {length}"));
+        return wrong(
+            "name_too_long",
+            format!("a name has at most {HANDLE_CHARACTERS_MAX} characters, this has {length}"),
+        );
     }
     let mut marks = 0;
     let mut after_letter = false;
@@ -206,16 +233,25 @@ fn line<'t>(field: &str, text: &'t str, characters_max: usize) -> Result<&'t str
         return Err(Refused::invalid(field, "text_too_long", why));
     }
     if let Some(c) = text.chars().find(|c| c.is_control() || is_disturbing(*c)) {
-        return Err(Refused::invalid(field, "text_malformed", format!("{field} may not contain {}", shown(c))));
+        return Err(Refused::invalid(
+            field,
+            "text_malformed",
+            format!("{field} may not contain {}", shown(c)),
+        ));
     }
-    if !text.is_empty() && text.chars().all(|c| is_invisible(c) || c.is_whitespace() || is_combining_mark(c)) {
+    if !text.is_empty() && text.chars().all(|c| is_invisible(c) || c.is_whitespace() || is_combining_mark(c))
+    {
         return Err(Refused::invalid(field, "text_malformed", format!("{field} has nothing to see in it")));
     }
     let mut marks = 0;
     for c in text.chars() {
         marks = if is_combining_mark(c) { marks + 1 } else { 0 };
         if marks > COMBINING_MARKS_MAX {
-            return Err(Refused::invalid(field, "text_malformed", format!("{field} has too many marks on one letter")));
+            return Err(Refused::invalid(
+                field,
+                "text_malformed",
+                format!("{field} has too many marks on one letter"),
+            ));
         }
     }
     Ok(text)
@@ -306,7 +342,9 @@ mod tests {
 
     #[test]
     fn look_alikes_have_one_skeleton() {
-        for (a, b) in [("anna", "аnnа"), ("bob", "b0b"), ("paul", "pau1"), ("modern", "modem"), ("BOB", "bob")] {
+        for (a, b) in
+            [("anna", "аnnа"), ("bob", "b0b"), ("paul", "pau1"), ("modern", "modem"), ("BOB", "bob")]
+        {
             assert_eq!(skeleton(a), skeleton(b), "{a} {b}");
         }
         for (a, b) in [("anna", "hanna"), ("user1", "user2"), ("é", "e"), ("a-b", "ab")] {
@@ -339,7 +377,9 @@ mod tests {
         assert!(topic(&"x".repeat(500)).is_ok() && topic(&"x".repeat(501)).is_err());
         assert!(about(&"x".repeat(500)).is_ok() && about(&"x".repeat(501)).is_err());
         assert!(conversation_name(" ").is_err());
-        for wrong in ["a\nb", "a\u{202e}b", "\u{200b}", "a\u{7}", "a\u{2028}b", &format!("a{}", "\u{301}".repeat(21))] {
+        for wrong in
+            ["a\nb", "a\u{202e}b", "\u{200b}", "a\u{7}", "a\u{2028}b", &format!("a{}", "\u{301}".repeat(21))]
+        {
             assert!(display_name(wrong).is_err(), "{wrong:?}");
         }
         assert_eq!(device(&format!(" my\u{1b}[2J\u{202e} phone{}", "x".repeat(100))).chars().count(), 63);
@@ -360,7 +400,10 @@ mod tests {
             let key = fold(text);
             assert_eq!(fold(&key), key, "folding twice changes nothing");
             if check(text).is_ok() {
-                assert!(check_form(&key).is_ok() || key.chars().count() > HANDLE_CHARACTERS_MAX, "{text:?} {key:?}");
+                assert!(
+                    check_form(&key).is_ok() || key.chars().count() > HANDLE_CHARACTERS_MAX,
+                    "{text:?} {key:?}"
+                );
                 assert!(!text.contains(|c: char| c.is_whitespace() || "&|#@<>/:".contains(c)));
             }
             if let Some(handle) = derive(text) {

@@ -279,14 +279,20 @@ const fn parse(text: &[u8]) -> [[Cell; COLUMNS]; ROWS] {
         while column < COLUMNS {
             at = skip_blanks(text, at);
             let letter = text[at];
-            assert!(matches!(letter, b'Y' | b'N' | b'H' | b'n' | b'c' | b'-'), "an unknown cell in the policy table");
+            assert!(
+                matches!(letter, b'Y' | b'N' | b'H' | b'n' | b'c' | b'-'),
+                "an unknown cell in the policy table"
+            );
             at += 1;
             let mut note = 0;
             while at < text.len() && text[at].is_ascii_digit() {
                 note = note * 10 + (text[at] - b'0');
                 at += 1;
             }
-            assert!(note <= 21 && (letter != b'c' || note > 0), "a condition in the policy table needs its note");
+            assert!(
+                note <= 21 && (letter != b'c' || note > 0),
+                "a condition in the policy table needs its note"
+            );
             table[row][column] = Cell { letter, note };
             column += 1;
         }

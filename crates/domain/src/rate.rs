@@ -70,12 +70,17 @@ pub struct Buckets<K> {
     when_full: WhenFull,
     entries_max: usize,
     entries: HashMap<K, Bucket>,
+    sweep_from_ms: u64,
 }
+
+/// A full table looks for entries to forget at most so often: looking through all of it for every newcomer would
+/// be the very work that an attacker wants.
+const SWEEP_EVERY_MS: u64 = 1_000;
 
 impl<K: Hash + Eq> Buckets<K> {
     /// An empty table of at most `entries_max` askers.
     pub fn new(rate: Rate, entries_max: usize, when_full: WhenFull) -> Self {
-        Self { rate, when_full, entries_max, entries: HashMap::new() }
+        Self { rate, when_full, entries_max, entries: HashMap::new(), sweep_from_ms: 0 }
     }
 
     /// Takes `count` for `key`, or says after how many milliseconds they can be had.
@@ -113,7 +118,10 @@ impl<K: Hash + Eq> Buckets<K> {
 
     fn bucket(&mut self, key: K, now_ms: u64) -> Option<&mut Bucket> {
         if !self.entries.contains_key(&key) && self.entries.len() >= self.entries_max {
-            self.entries.retain(|_, bucket| !bucket.is_settled(now_ms));
+            if now_ms >= self.sweep_from_ms {
+                self.sweep_from_ms = now_ms + SWEEP_EVERY_MS;
+                self.entries.retain(|_, bucket| !bucket.is_settled(now_ms));
+            }
             if self.entries.len() >= self.entries_max {
                 return None;
             }
@@ -139,6 +147,7 @@ pub struct SignInGuard<A, K> {
     accounts_max: usize,
     accounts: HashMap<A, Failures>,
     addresses: Buckets<K>,
+    sweep_from_ms: u64,
 }
 
 /// Accounts under attack that are remembered at the same time.
@@ -158,6 +167,7 @@ impl<A: Hash + Eq, K: Hash + Eq> SignInGuard<A, K> {
             accounts: HashMap::new(),
             // Guessing from more addresses than fit must not get easier for it.
             addresses: Buckets::new(limits.sign_ins_per_address, ADDRESSES_MAX, WhenFull::Closed),
+            sweep_from_ms: 0,
         }
     }
 
@@ -184,8 +194,12 @@ impl<A: Hash + Eq, K: Hash + Eq> SignInGuard<A, K> {
             self.addresses.charge(address, now_ms, 1);
         }
         if !self.accounts.contains_key(&account) && self.accounts.len() >= self.accounts_max {
-            let longest_ago = now_ms.saturating_sub(FORGOTTEN_AFTER_MS);
-            self.accounts.retain(|_, failures| failures.next_ms > now_ms || failures.last_ms > longest_ago);
+            if now_ms >= self.sweep_from_ms {
+                self.sweep_from_ms = now_ms + SWEEP_EVERY_MS;
+                let longest_ago = now_ms.saturating_sub(FORGOTTEN_AFTER_MS);
+                self.accounts
+                    .retain(|_, failures| failures.next_ms > now_ms || failures.last_ms > longest_ago);
+            }
             if self.accounts.len() >= self.accounts_max {
                 // The limit per address still holds.
                 return;
@@ -266,7 +280,10 @@ mod tests {
 
     #[test]
     fn guessing_an_account_gets_slower() {
-        let mut guard = SignInGuard::<&str, u8>::new(&Limits { sign_ins_per_address: Rate::unlimited(), ..Limits::default() });
+        let mut guard = SignInGuard::<&str, u8>::new(&Limits {
+            sign_ins_per_address: Rate::unlimited(),
+            ..Limits::default()
+        });
         let mut now = 1_000_000;
         for _ in 0..5 {
             assert_eq!(guard.attempt(&"anna", 1, false, now), Ok(()));

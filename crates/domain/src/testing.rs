@@ -14,8 +14,8 @@ use crate::{
     plan::{Plan, message_of, messages_after},
     port::{Actor, Done, Prepared, Request, Token},
     record::{
-        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay, Relation,
-        Sent, Server, Session, TokenHash, User,
+        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay,
+        Relation, Sent, Server, Session, TokenHash, User,
     },
     rules,
 };
@@ -92,7 +92,8 @@ impl World {
     pub(crate) fn command_request(&self, actor: &Actor, command: Command) -> Request {
         let verified = self.credentials.get(&actor.user).map(|credentials| credentials.version);
         let token = Some(Token { plain: "plain".into(), hash: [254; 32] });
-        let prepared = Prepared { verified, password: Some("hash of a new one".into()), token, bot_answer: None };
+        let prepared =
+            Prepared { verified, password: Some("hash of a new one".into()), token, bot_answer: None };
         Request::Command { actor: actor.clone(), command, prepared }
     }
 
@@ -109,7 +110,11 @@ impl World {
         Request::Register {
             handle: handle.into(),
             invite,
-            prepared: Prepared { password: Some("hash".into()), token: Some(self.token()), ..Prepared::default() },
+            prepared: Prepared {
+                password: Some("hash".into()),
+                token: Some(self.token()),
+                ..Prepared::default()
+            },
             device: "test".into(),
             door: String::new(),
         }
@@ -134,7 +139,13 @@ impl World {
     }
 
     /// Makes a conversation of the asker.
-    pub(crate) fn create(&mut self, by: &Actor, name: &str, public: bool, posting: Posting) -> ConversationId {
+    pub(crate) fn create(
+        &mut self,
+        by: &Actor,
+        name: &str,
+        public: bool,
+        posting: Posting,
+    ) -> ConversationId {
         let command = Command::CreateConversation {
             client_id: format!("create-{name}"),
             kind: ConversationKind::Group,
@@ -219,7 +230,9 @@ impl World {
             }
             Change::Member(member) => drop(self.members.insert((member.conversation, member.user), member)),
             Change::Relation(of, to, relation) => drop(self.relations.insert((of, to), relation)),
-            Change::Overlay(conversation, seq, overlay) => drop(self.overlays.insert((conversation, seq), overlay)),
+            Change::Overlay(conversation, seq, overlay) => {
+                drop(self.overlays.insert((conversation, seq), overlay))
+            }
             Change::Invite(invite) => {
                 took(Counter::Invite, invite.id.0);
                 self.invites.insert(invite.id, invite);
@@ -284,7 +297,12 @@ impl Facts for World {
     }
 
     fn memberships(&self, user: UserId) -> Known<Vec<Arc<Member>>> {
-        Ok(self.members.values().filter(|member| member.user == user && member.is_active()).cloned().collect())
+        Ok(self
+            .members
+            .values()
+            .filter(|member| member.user == user && member.is_active())
+            .cloned()
+            .collect())
     }
 
     fn relation(&self, of: UserId, to: UserId) -> Known<Relation> {
@@ -293,7 +311,8 @@ impl Facts for World {
 
     fn message(&self, conversation: ConversationId, seq: Seq) -> Known<Option<Arc<Message>>> {
         let entry = self.log(LogId::Conversation(conversation)).iter().find(|entry| entry.seq == seq);
-        let overlay = self.overlays.get(&(conversation, seq)).map(|it| Overlay::clone(it)).unwrap_or_default();
+        let overlay =
+            self.overlays.get(&(conversation, seq)).map(|it| Overlay::clone(it)).unwrap_or_default();
         Ok(entry.and_then(|entry| message_of(entry, overlay)).map(Arc::new))
     }
 
@@ -307,7 +326,10 @@ impl Facts for World {
 
     fn open_invites(&self, conversation: ConversationId, at: Millis) -> Known<u32> {
         let open = self.invites.values().filter(|invite| {
-            invite.conversation == conversation && !invite.revoked && invite.uses_left > 0 && invite.expires_at > at
+            invite.conversation == conversation
+                && !invite.revoked
+                && invite.uses_left > 0
+                && invite.expires_at > at
         });
         Ok(u32::try_from(open.count()).unwrap())
     }

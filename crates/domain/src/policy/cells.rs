@@ -77,7 +77,8 @@ fn check_cell(action: Action, who: Who, cell: &str) {
 
 #[test]
 fn every_cell_of_the_table_is_what_is_decided() {
-    let lines = include_str!("../policy.table").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines =
+        include_str!("../policy.table").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     let rows: Vec<Vec<&str>> = lines.map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["action", "An", "Su", "No", "Gu", "Re", "Ba", "Me", "Ad", "Ow", "SA", "Lg"]);
     let mut cells = 0;

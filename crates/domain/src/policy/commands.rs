@@ -61,8 +61,13 @@ fn cast() -> Cast {
     actors.push((Who::Stranger, world.register("stranger")));
     let other = world.register("other");
     let outsider = world.register("outsider");
-    let scenes = [("open", true, Posting::Everyone), ("secret", false, Posting::Everyone), ("news", true, Posting::Admins)];
-    let scenes = scenes.map(|(name, public, posting)| scene(&mut world, &actors, &owner, &other, (name, public, posting)));
+    let scenes = [
+        ("open", true, Posting::Everyone),
+        ("secret", false, Posting::Everyone),
+        ("news", true, Posting::Admins),
+    ];
+    let scenes = scenes
+        .map(|(name, public, posting)| scene(&mut world, &actors, &owner, &other, (name, public, posting)));
 
     let of = |wanted: Who| actors.iter().find(|(who, _)| *who == wanted).unwrap().1.clone();
     world.change_user(of(Who::Guest).user, |user| user.kind = UserKind::Guest);
@@ -131,7 +136,8 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
     };
     let edit: fn(ConversationId, Seq) -> Command =
         |conversation, message| Command::Edit { conversation, message, text: "new".into() };
-    let delete: fn(ConversationId, Seq) -> Command = |conversation, message| Command::Delete { conversation, message };
+    let delete: fn(ConversationId, Seq) -> Command =
+        |conversation, message| Command::Delete { conversation, message };
     match action {
         Action::KnowPublic if scene.public => {
             vec![(Command::Join { conversation: id }, Command::Join { conversation: NOWHERE })]
@@ -140,7 +146,8 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
             vec![(Command::Join { conversation: id }, Command::Join { conversation: NOWHERE })]
         }
         Action::Hear => {
-            let mute = |conversation| Command::Mute { conversation, until: Some(chinwag_protocol::Millis(1)) };
+            let mute =
+                |conversation| Command::Mute { conversation, until: Some(chinwag_protocol::Millis(1)) };
             vec![(mute(id), mute(NOWHERE))]
         }
         Action::Post | Action::PostAsAdmin if posts == (action == Action::PostAsAdmin) => {
@@ -171,7 +178,8 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
                 role: Role::Member,
             };
             let revoke = |conversation| Command::RevokeInvite { conversation, invite: scene.invite };
-            let mut all = on_user(|conversation, user| Command::AddMember { conversation, user }, cast.outsider);
+            let mut all =
+                on_user(|conversation, user| Command::AddMember { conversation, user }, cast.outsider);
             all.extend([(invite(id), invite(NOWHERE)), (revoke(id), revoke(NOWHERE))]);
             all
         }
@@ -190,11 +198,15 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
         }
         Action::SetRole if who == Who::Admin => {
             // An admin makes nobody his equal; taking away what is below him leaves nothing to take.
-            on_user(|conversation, user| Command::SetRole { conversation, user, role: Role::Member }, cast.other)
+            on_user(
+                |conversation, user| Command::SetRole { conversation, user, role: Role::Member },
+                cast.other,
+            )
         }
-        Action::SetRole => {
-            on_user(|conversation, user| Command::SetRole { conversation, user, role: Role::Admin }, cast.other)
-        }
+        Action::SetRole => on_user(
+            |conversation, user| Command::SetRole { conversation, user, role: Role::Admin },
+            cast.other,
+        ),
         Action::Dispose => {
             let give = |conversation, user| Command::SetRole { conversation, user, role: Role::Owner };
             let mut all = on_user(give, cast.other);
@@ -207,7 +219,9 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
             let change = |conversation| Command::ChangeConversation { conversation, change: change.clone() };
             vec![(change(id), change(NOWHERE))]
         }
-        Action::Leave => vec![(Command::Leave { conversation: id }, Command::Leave { conversation: NOWHERE })],
+        Action::Leave => {
+            vec![(Command::Leave { conversation: id }, Command::Leave { conversation: NOWHERE })]
+        }
         _ => Vec::new(),
     }
 }
@@ -237,7 +251,10 @@ fn on_the_server(cast: &Cast, action: Action) -> Vec<(Command, Option<Command>)>
             on(|user| Command::EndSessionsOf { user }),
         ],
         Action::ManageServer => {
-            vec![(Command::ChangeServer(ServerChange { everyone: Some(false), ..ServerChange::default() }), None)]
+            vec![(
+                Command::ChangeServer(ServerChange { everyone: Some(false), ..ServerChange::default() }),
+                None,
+            )]
         }
         _ => Vec::new(),
     }
@@ -256,7 +273,14 @@ fn grounds(who: Who, public: bool) -> Grounds {
 }
 
 /// Asks, and compares with what the table says. `random` is the same about something that is not there.
-fn check(cast: &Cast, who: Who, actor: &Actor, expected: Verdict, command: &Command, random: Option<&Command>) {
+fn check(
+    cast: &Cast,
+    who: Who,
+    actor: &Actor,
+    expected: Verdict,
+    command: &Command,
+    random: Option<&Command>,
+) {
     let at = format!("{who:?} asks {command:?}");
     let outcome = cast.world.consider(&cast.world.command_request(actor, command.clone()));
     let refused = match (expected, &outcome.verdict) {
@@ -268,7 +292,10 @@ fn check(cast: &Cast, who: Who, actor: &Actor, expected: Verdict, command: &Comm
     };
     assert!(outcome.is_without_effect(), "{at}: refused, but {} entries", outcome.entries.len());
     let unknown = random.map(|random| {
-        cast.world.consider(&cast.world.command_request(actor, random.clone())).verdict.expect_err("nothing is there")
+        cast.world
+            .consider(&cast.world.command_request(actor, random.clone()))
+            .verdict
+            .expect_err("nothing is there")
     });
     if matches!(who, Who::Anonymous | Who::Suspended) {
         assert_eq!(refused, &Refused::not_signed_in(), "{at}");
@@ -293,7 +320,9 @@ fn every_role_may_do_in_a_conversation_what_the_table_says() {
             for action in Action::ALL {
                 for (command, random) in in_a_scene(&cast, scene, *who, action) {
                     let inside = grounds(*who, scene.public).member;
-                    if inside && matches!(action, Action::UseInvite | Action::KnowPublic | Action::KnowPrivate) {
+                    if inside
+                        && matches!(action, Action::UseInvite | Action::KnowPublic | Action::KnowPrivate)
+                    {
                         // Who is a member, and were it a guest, may ask to join again: nothing happens.
                         let outcome = cast.world.consider(&cast.world.command_request(actor, command));
                         assert!(outcome.verdict.is_ok() && outcome.is_without_effect(), "{who:?}");

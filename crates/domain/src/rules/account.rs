@@ -85,7 +85,11 @@ fn held(plan: &Plan<'_>, server: &Server, token: Option<&TokenHash>) -> Known<He
     let Some(token) = token else { return Ok(Held::default()) };
     if let Some(link) = plan.one_time(token)? {
         let good = link.purpose == Purpose::Setup && link.expires_at > plan.at() && !server.has_admin;
-        return if good { Ok(Held { setup: Some(link), invite: None }) } else { Err(Refused::not_found().into()) };
+        return if good {
+            Ok(Held { setup: Some(link), invite: None })
+        } else {
+            Err(Refused::not_found().into())
+        };
     }
     Ok(Held { setup: None, invite: Some(invite::good(plan, token, plan.at())?) })
 }
@@ -130,7 +134,9 @@ pub(super) fn keep_and_tell(plan: &mut Plan<'_>, user: User, by: UserId) -> Know
 /// Chooses a new password with a reset link, which is used up; all sessions end. Does not sign in.
 pub fn reset(plan: &mut Plan<'_>, link: &TokenHash, prepared: &Prepared) -> Known<Done> {
     let found = plan.one_time(link)?.filter(|link| link.expires_at > plan.at());
-    let Some(Purpose::Reset(id)) = found.map(|link| link.purpose) else { return Err(Refused::not_found().into()) };
+    let Some(Purpose::Reset(id)) = found.map(|link| link.purpose) else {
+        return Err(Refused::not_found().into());
+    };
     plan.user(id)?.filter(|user| user.is_active()).ok_or_else(Refused::not_found)?;
     plan.keep(Change::OneTimeUsed(*link));
     set_password(plan, id, prepared)?;
@@ -190,7 +196,12 @@ pub fn change_settings(plan: &mut Plan<'_>, actor: &Actor, settings: &Settings) 
     let zone = &settings.time_zone;
     // Only its form: which zones there are is a question to the disk, asked when one is used.
     if zone.len() > 64 || !zone.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+-/".contains(&byte)) {
-        return Err(Refused::invalid("time_zone", "unknown_value", "time_zone is an IANA name as Europe/Warsaw").into());
+        return Err(Refused::invalid(
+            "time_zone",
+            "unknown_value",
+            "time_zone is an IANA name as Europe/Warsaw",
+        )
+        .into());
     }
     if *settings != rights.user.settings {
         let event = Event::SettingsChanged { settings: settings.clone() };
@@ -272,3 +283,5 @@ fn leave_all(plan: &mut Plan<'_>, actor: &Actor) -> Known<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod tests;

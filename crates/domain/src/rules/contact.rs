@@ -15,14 +15,20 @@ use crate::{
 pub fn add(plan: &mut Plan<'_>, actor: &Actor, user: UserId) -> Known<Reply> {
     let relation = towards(plan, actor, user)?;
     if relation.blocked {
-        return Err(Refused::conflict("blocked", "you have blocked this user: unblock first").at("user").into());
+        return Err(Refused::conflict("blocked", "you have blocked this user: unblock first")
+            .at("user")
+            .into());
     }
     if relation.contact { done() } else { record(plan, actor, Event::ContactAdded { user }) }
 }
 
 /// Removes a contact.
 pub fn remove(plan: &mut Plan<'_>, actor: &Actor, user: UserId) -> Known<Reply> {
-    if towards(plan, actor, user)?.contact { record(plan, actor, Event::ContactRemoved { user }) } else { done() }
+    if towards(plan, actor, user)?.contact {
+        record(plan, actor, Event::ContactRemoved { user })
+    } else {
+        done()
+    }
 }
 
 /// Blocks somebody.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    ConversationId, ConversationKind, Event, History, JoinedBy, LogId, Posting, Registration, Reply, Role, Settings,
-    UserId, UserKind,
+    ConversationId, ConversationKind, Event, History, JoinedBy, LogId, Posting, Registration, Reply, Role,
+    Settings, UserId, UserKind,
 };
 
 use super::{membership, naming};

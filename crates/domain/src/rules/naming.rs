@@ -17,7 +17,9 @@ pub fn check_free(plan: &Plan<'_>, handle: &str, owner: Option<Owner>) -> Known<
     names::check(handle)?;
     let others = |name: &Arc<Name>| Some(name.owner) != owner;
     if plan.name(&names::fold(handle))?.is_some_and(|name| others(&name)) {
-        return Err(Refused::conflict("name_taken", format!("the name {handle} is taken")).at("handle").into());
+        return Err(Refused::conflict("name_taken", format!("the name {handle} is taken"))
+            .at("handle")
+            .into());
     }
     if plan.name_like(&names::skeleton(handle))?.is_some_and(|name| others(&name)) {
         let why = format!("the name {handle} looks too much like one that is taken");

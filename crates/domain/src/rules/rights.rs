@@ -58,7 +58,9 @@ pub fn place(plan: &Plan<'_>, actor: &Actor, id: ConversationId) -> Known<Place>
         if !place.rights.grounds.member {
             return Err(Refused::not_found().into());
         }
-        return Err(Refused::forbidden("conversation_closed", "this conversation was deleted by its owner").into());
+        return Err(
+            Refused::forbidden("conversation_closed", "this conversation was deleted by its owner").into()
+        );
     }
     Ok(place)
 }

@@ -27,7 +27,13 @@ pub fn is_live(session: &Session, at: Millis) -> bool {
 }
 
 /// Starts a session for a user whose password was found right.
-pub fn sign_in(plan: &mut Plan<'_>, user: UserId, prepared: &Prepared, device: &str, door: &str) -> Known<Done> {
+pub fn sign_in(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    prepared: &Prepared,
+    device: &str,
+    door: &str,
+) -> Known<Done> {
     let found = plan.user(user)?.filter(|user| !user.deleted).ok_or_else(wrong_password)?;
     let credentials = plan.credentials(user)?.ok_or_else(wrong_password)?;
     if credentials.password.is_empty() || prepared.verified != Some(credentials.version) {
@@ -126,8 +132,14 @@ pub fn end_others(plan: &mut Plan<'_>, actor: &Actor) -> Known<Reply> {
 }
 
 /// The actor's credentials, if the password he gave was right and is still in force.
-pub(super) fn verified(plan: &Plan<'_>, actor: &Actor, prepared: &Prepared, field: &str) -> Known<Arc<Credentials>> {
-    let credentials = plan.credentials(actor.user)?.ok_or_else(|| missing("credentials of user", actor.user))?;
+pub(super) fn verified(
+    plan: &Plan<'_>,
+    actor: &Actor,
+    prepared: &Prepared,
+    field: &str,
+) -> Known<Arc<Credentials>> {
+    let credentials =
+        plan.credentials(actor.user)?.ok_or_else(|| missing("credentials of user", actor.user))?;
     if credentials.password.is_empty() || prepared.verified != Some(credentials.version) {
         // Not the refusal of a sign-in: the session holds, and a client must not throw it away.
         return Err(Refused::forbidden("wrong_password", "the password is wrong").at(field).into());
