@@ -1,3 +1,5 @@
+//! The outbox over real files: what survives a restart, and that everything in it is sent once.
+
 use std::fs;
 
 use chinwag_protocol::Kind;

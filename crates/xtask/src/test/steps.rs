@@ -169,7 +169,14 @@ fn browser() -> Result<Counts, Failed> {
 /// Two seconds of direct messages: shows that the tool runs, not how fast the server is.
 fn bench() -> Result<Counts, Failed> {
     let binary = binary()?;
-    let finished = watch(&mut program(&binary, &shell::root(), &["bench", "dm", "--seconds", "2"]), SHORT)?;
+    let finished = watch(
+        &mut program(
+            &binary,
+            &shell::root(),
+            &["bench", "dm", "--seconds", "2", "--warm-up", "1", "--pairs", "4"],
+        ),
+        SHORT,
+    )?;
     if finished.failure.is_none() && !finished.text.contains("p99") {
         return Err(anyhow!("chinwag bench printed no figures").into());
     }

@@ -21,8 +21,11 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// Without these the browser shows boxes, and screenshots and widths mean nothing.
-const FONTS: &[(&str, &str)] =
-    &[(":lang=en", "fonts-dejavu-core"), (":lang=ja", "fonts-noto-cjk"), ("emoji", "fonts-noto-color-emoji")];
+const FONTS: &[(&str, &str)] = &[
+    (":lang=en", "fonts-dejavu-core"),
+    (":lang=ja", "fonts-noto-cjk"),
+    (":lang=und-zsye", "fonts-noto-color-emoji"),
+];
 
 /// Makes sure that everything is there.
 pub(super) fn provide() -> Result<()> {
