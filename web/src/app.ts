@@ -575,7 +575,11 @@ export class App implements Ask {
       this.#reportDelivered(entered);
     } else if (departed !== undefined) this.#depart(departed);
     else if (eventOf(entry, "session_ended")?.session === this.state.session.session) {
-      void this.#sessionEnded({ kind: "not_signed_in", code: "session_ended", message: "this session was ended" });
+      void this.#sessionEnded({
+        kind: "not_signed_in",
+        code: "session_ended",
+        message: "this session was ended",
+      });
     }
     const touched = entered?.id ?? departed ?? muted;
     if (touched === undefined) this.#cache.touch();
@@ -626,7 +630,8 @@ export class App implements Ask {
     try {
       const view = expectAnswer(await this.query({ conversation: { conversation: id } }), "conversation");
       // An answer of another moment would be counted twice with the entries in between.
-      if (view.head.seq === this.#sync.position(`c${id}`)) this.state.conversations.setMembers(id, view.members);
+      if (view.head.seq === this.#sync.position(`c${id}`))
+        this.state.conversations.setMembers(id, view.members);
     } catch {
       // The next snapshot puts it right.
     }

@@ -72,7 +72,9 @@ export class FarSocket {
   }
 
   get posts() {
-    return this.commands.flatMap(({ id, do: command }) => ("post" in command ? [{ id, ...command.post }] : []));
+    return this.commands.flatMap(({ id, do: command }) =>
+      "post" in command ? [{ id, ...command.post }] : [],
+    );
   }
 
   get signals() {
@@ -138,7 +140,12 @@ export class Browser {
   async tab(): Promise<App> {
     const database = await openDatabase(this.name);
     this.#open.push(database);
-    const surroundings: Surroundings = { database, locks: this.locks, channel: this.channel, url: "ws://far/api/ws" };
+    const surroundings: Surroundings = {
+      database,
+      locks: this.locks,
+      channel: this.channel,
+      url: "ws://far/api/ws",
+    };
     const app = new App(surroundings);
     this.apps.push(app);
     return app;
@@ -233,7 +240,13 @@ export function entry(conversation: number, seq: number, event: Event, by = 2): 
 }
 
 /** A message; by default its number is three less than its seq, as the snapshot's conversations have it. */
-export function message(conversation: number, seq: number, number = seq - 3, by = 2, text = `text ${seq}`): Entry {
+export function message(
+  conversation: number,
+  seq: number,
+  number = seq - 3,
+  by = 2,
+  text = `text ${seq}`,
+): Entry {
   return entry(conversation, seq, { message: { text, number } }, by);
 }
 

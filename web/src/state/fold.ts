@@ -129,6 +129,9 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
   else if ("changed" in event) {
     Object.assign(next, event.changed);
     if (event.changed.public === false) delete next.handle;
+    // What is empty is absent on the wire.
+    if (next.name === "") delete next.name;
+    if (next.topic === "") delete next.topic;
   } else if ("joined" in event) next.members += 1;
   else if ("left" in event) next.members = Math.max(0, next.members - 1);
   else if ("removed" in event) next.members = Math.max(0, next.members - 1);

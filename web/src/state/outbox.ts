@@ -131,11 +131,13 @@ export class Outbox extends Observable {
 
   connected(): void {
     this.#connected = true;
+    this.#soon();
     this.#pump();
   }
 
   disconnected(): void {
     this.#connected = false;
+    this.#soon();
   }
 
   /** An entry of oneself has arrived: its message is no longer on its way. */
@@ -213,12 +215,19 @@ export class Outbox extends Observable {
     const passes = ["unavailable", "too_many", "storage_full", "not_signed_in"].includes(refused.kind);
     if (passes) {
       this.#update(client_id, { state: "waiting" });
-      this.#later(refused.retry_after_ms ?? retry_ms);
+      // Without a connection it is the next connection that is waited for.
+      if (this.#connected) this.#later(refused.retry_after_ms ?? retry_ms);
       return;
     }
     this.#update(client_id, { state: "failed", failed: refused });
     this.#tell({ failed: { client_id, refused } });
     await this.#store(client_id);
+  }
+
+  /** Nothing is waited out any more. */
+  #soon(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #later(wait_ms: number): void {
