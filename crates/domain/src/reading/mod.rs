@@ -11,6 +11,8 @@ mod history;
 #[cfg(test)]
 pub(crate) mod memory;
 mod people;
+#[cfg(test)]
+mod replay;
 pub mod search;
 mod typed;
 mod view;

@@ -141,3 +141,134 @@ pub fn admit(plan: &mut Plan<'_>, invite: &Invite, user: UserId) -> Known<()> {
     plan.keep(Change::Invite(Arc::new(Invite { uses_left, ..invite.clone() })));
     enter(plan, conversation.id, user.id, role, invite.by, JoinedBy::Invite)
 }
+
+#[cfg(test)]
+mod tests {
+    use chinwag_protocol::{Command, ConversationId, History, Refused, Reply, Role, UserId};
+
+    use crate::{
+        Facts,
+        limits::{INVITE_LIFETIME_MAX_S, INVITE_USES_MAX},
+        reading::memory::{ANNA, BELA, CARLA, DORA, GUS, Town},
+    };
+
+    fn make(town: &Town, conversation: ConversationId, role: Role) -> Command {
+        let client_id = format!("invite-{}", town.at);
+        Command::CreateInvite { client_id, conversation, lifetime_s: None, uses: Some(1), role }
+    }
+
+    fn token(town: &mut Town, by: UserId, command: Command) -> String {
+        match town.ask(by, command) {
+            Ok(Reply::Invite { token: Some(token), .. }) => token,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A group of Anna, its admin Bela, and a link that Bela made.
+    fn invited() -> (Town, ConversationId, String) {
+        let mut town = Town::new();
+        let group = town.group(ANNA, History::All, &[BELA]);
+        town.done(ANNA, Command::SetRole { conversation: group, user: BELA, role: Role::Admin });
+        let command = make(&town, group, Role::Admin);
+        let token = token(&mut town, BELA, command);
+        (town, group, token)
+    }
+
+    #[test]
+    fn a_link_admits_whom_it_was_given() {
+        let (mut town, group, token) = invited();
+        let use_it = Command::UseInvite { token };
+        assert_eq!(town.ask(ANNA, use_it.clone()), Ok(Reply::Conversation { conversation: group }));
+        assert_eq!(
+            town.ask(DORA, use_it.clone()),
+            Ok(Reply::Conversation { conversation: group }),
+            "not used up"
+        );
+        assert_eq!(town.memory.member(group, DORA).unwrap().unwrap().role, Role::Admin);
+        assert_eq!(town.ask(CARLA, use_it), Err(Refused::not_found()), "used up");
+    }
+
+    #[test]
+    fn a_guest_comes_as_a_plain_member() {
+        let (mut town, group, token) = invited();
+        town.done(GUS, Command::UseInvite { token });
+        assert_eq!(town.memory.member(group, GUS).unwrap().unwrap().role, Role::Member);
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_a_link_it_looks_like_none() {
+        type Spoil = fn(&mut Town, ConversationId);
+        let spoils: [(&str, Spoil); 6] = [
+            ("expired", |town, _| town.at += 7 * 24 * 3600 * 1000),
+            ("revoked", |town, conversation| {
+                let invite = chinwag_protocol::InviteId(1);
+                town.done(ANNA, Command::RevokeInvite { conversation, invite });
+            }),
+            ("closed", |town, conversation| town.done(ANNA, Command::CloseConversation { conversation })),
+            ("its maker left", |town, conversation| town.done(BELA, Command::Leave { conversation })),
+            ("its maker was removed", |town, conversation| {
+                town.done(ANNA, Command::RemoveMember { conversation, user: BELA, ban: false });
+            }),
+            ("its maker lost the right", |town, conversation| {
+                town.done(ANNA, Command::SetRole { conversation, user: BELA, role: Role::Member });
+            }),
+        ];
+        for (how, spoil) in spoils {
+            let (mut town, group, token) = invited();
+            spoil(&mut town, group);
+            let answer = town.ask(DORA, Command::UseInvite { token });
+            assert_eq!(answer, town.ask(DORA, Command::UseInvite { token: "never made".into() }), "{how}");
+            assert_eq!(answer, Err(Refused::not_found()), "{how}");
+        }
+    }
+
+    #[test]
+    fn a_ban_is_stronger_than_a_link() {
+        let (mut town, group, token) = invited();
+        town.done(ANNA, Command::RemoveMember { conversation: group, user: DORA, ban: true });
+        assert_eq!(town.code(DORA, Command::UseInvite { token }), "forbidden");
+    }
+
+    #[test]
+    fn links_keep_to_their_limits() {
+        let (mut town, group, _) = invited();
+        let limited = |town: &Town, lifetime_s, uses| Command::CreateInvite {
+            client_id: format!("limit-{}", town.at),
+            conversation: group,
+            lifetime_s,
+            uses,
+            role: Role::Member,
+        };
+        for (lifetime_s, uses, expected) in [
+            (Some(0), None, "out_of_range"),
+            (Some(1), None, "ok"),
+            (Some(INVITE_LIFETIME_MAX_S), None, "ok"),
+            (Some(INVITE_LIFETIME_MAX_S + 1), None, "out_of_range"),
+            (None, Some(0), "out_of_range"),
+            (None, Some(INVITE_USES_MAX), "ok"),
+            (None, Some(INVITE_USES_MAX + 1), "out_of_range"),
+        ] {
+            let command = limited(&town, lifetime_s, uses);
+            assert_eq!(town.code(ANNA, command), expected, "{lifetime_s:?} {uses:?}");
+        }
+        let owner = make(&town, group, Role::Owner);
+        assert_eq!(town.code(ANNA, owner), "role_too_high");
+        let by_stranger = make(&town, group, Role::Member);
+        assert_eq!(town.ask(DORA, by_stranger), Err(Refused::not_found()));
+        let mut made = 0;
+        while town.code(ANNA, limited(&town, None, None)) == "ok" {
+            made += 1;
+        }
+        assert_eq!(made + 4, 50);
+        assert_eq!(town.code(ANNA, limited(&town, None, None)), "too_many_invites");
+    }
+
+    #[test]
+    fn the_token_is_told_once() {
+        let mut town = Town::new();
+        let group = town.group(ANNA, History::All, &[]);
+        let command = make(&town, group, Role::Member);
+        let Ok(Reply::Invite { invite, token: Some(_) }) = town.ask(ANNA, command.clone()) else { panic!() };
+        assert_eq!(town.ask(ANNA, command), Ok(Reply::Invite { invite, token: None }));
+    }
+}
