@@ -57,7 +57,7 @@ fn flatten(run: &str, path: &str, value: &Value, rows: &mut Vec<String>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| flatten(run, &below(name), value, rows))
+            fields.iter().for_each(|(name, value)| flatten(run, &below(name), value, rows));
         }
         Value::Array(values) => {
             let words: Vec<_> = values.iter().map(plain).collect();

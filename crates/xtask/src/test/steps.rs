@@ -3,14 +3,19 @@
 //! One profile (`dev`) serves all of them, and the end-to-end and browser tests use the very binary that
 //! `cargo test` built, so that nothing is compiled twice.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 use super::{counts::Counts, tools};
 use crate::{
     cargo::{Workspace, cargo},
-    shell::{self, program, watch},
+    shell::{self, program},
     tidy, types, web,
 };
 
@@ -50,6 +55,16 @@ pub(super) const STEPS: &[Step] = &[
 
 const SHORT: Duration = Duration::from_secs(10 * 60);
 const LONG: Duration = Duration::from_secs(30 * 60);
+
+/// For all steps together: less than automation allows, so that the table is still printed.
+const ALTOGETHER: Duration = Duration::from_secs(85 * 60);
+
+/// Runs a program within its own limit and what is left of the common one.
+fn watch(command: &mut Command, limit: Duration) -> Result<shell::Finished> {
+    static STARTED: OnceLock<Instant> = OnceLock::new();
+    let left = ALTOGETHER.saturating_sub(STARTED.get_or_init(Instant::now).elapsed());
+    shell::watch(command, limit.min(left))
+}
 
 /// Fails with the counts if the program did.
 fn judged(finished: shell::Finished, counts: Counts) -> Result<Counts, Failed> {
