@@ -70,7 +70,8 @@ impl From<io::Error> for End {
 
 impl From<Refused> for End {
     fn from(reason: Refused) -> Self {
-        let retry_after_ms = (reason.kind == Kind::Unavailable).then_some(1_000);
+        let retry_after_ms =
+            reason.retry_after_ms.or((reason.kind == Kind::Unavailable).then_some(1_000));
         Self::Tell(Box::new(Closing { reason, retry_after_ms }))
     }
 }
@@ -196,6 +197,9 @@ impl Link {
         let token = hello.token.or(credential).ok_or_else(Refused::not_signed_in)?;
         let known = self.messenger.session(&token).await?;
         let actor = actor(&known);
+        if hello.resume.is_some() {
+            self.messenger.limiter().resume(actor.session)?;
+        }
         let epoch = self.messenger.epoch();
         let resume = hello.resume.filter(|origin| origin.epoch == epoch).map(|origin| origin.positions);
         let hub = self.messenger.hub().clone();
@@ -213,8 +217,7 @@ impl Link {
                 Ok((SignedIn { actor, key, hub }, true))
             }
             Some(Opened::TooMany) => {
-                let refused = Refused::too_many("too_many_connections", "too many connections of this user", 30_000);
-                Err(End::Tell(Box::new(Closing { retry_after_ms: refused.retry_after_ms, reason: refused })))
+                Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000).into())
             }
             Some(Opened::Ended) | None => Err(Refused::not_signed_in().into()),
         }

@@ -3,4 +3,19 @@
 //! Everything outside the rules and the store lives here. Nothing here decides what anybody may do: requests are
 //! translated, handed to the rules, and what comes of them is told.
 
+pub mod config;
+pub mod connection;
+pub mod hashing;
+pub mod http;
+pub mod hub;
+pub mod limit;
+pub mod listen;
+pub mod log;
+pub mod messenger;
+pub mod serve;
+pub mod sessions;
+pub mod shared;
+mod upgrade;
 pub mod ws;
+
+pub use chinwag_store::sqlite::scrub;

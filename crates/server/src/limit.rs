@@ -5,18 +5,17 @@
 //! itself (loopback) is exempt from what counts addresses, except for wrong passwords.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use chinwag_domain::{
     limits::{Limits, Rate},
     rate::{Bucket, Buckets, SignInGuard, WhenFull},
 };
-use chinwag_protocol::{Command, ConversationId, Query, Refused, SessionId, UserId};
+use chinwag_protocol::{Command, ConversationId, Millis, Query, Refused, SessionId, UserId};
 use tokio::time::Instant;
 
 /// Accounts, addresses or conversations that are counted at the same time. Each takes some 40 bytes.
@@ -38,7 +37,6 @@ pub struct Limiter {
     registrations: Counter<IpAddr>,
     failures: Counter<IpAddr>,
     sign_ins: Mutex<SignInGuard<String, IpAddr>>,
-    connected: Arc<Mutex<Connected>>,
 }
 
 impl Limiter {
@@ -59,7 +57,6 @@ impl Limiter {
             registrations: Counter::new(limits.registrations_per_address, closed),
             failures: Counter::new(limits.failures_per_address, open),
             sign_ins: Mutex::new(SignInGuard::new(limits)),
-            connected: Arc::default(),
             limits: Arc::new(limits.clone()),
         }
     }
@@ -149,22 +146,9 @@ impl Limiter {
         }
     }
 
-    /// Before a session connects once more: how often it may come back, and how many connections may be open.
-    pub fn connect(&self, user: UserId, session: SessionId) -> Result<ConnectedPermit, Refused> {
-        self.resumes.take(session, self.now()).map_err(too_many)?;
-        let mut connected = lock(&self.connected);
-        let of_user = connected.users.get(&user).copied().unwrap_or(0);
-        let of_session = connected.sessions.get(&session).copied().unwrap_or(0);
-        if of_user >= self.limits.connections_per_user || of_session >= self.limits.connections_per_session {
-            return Err(Refused::too_many(
-                "too_many_connections",
-                "too many connections of this user",
-                5_000,
-            ));
-        }
-        *connected.users.entry(user).or_default() += 1;
-        *connected.sessions.entry(session).or_default() += 1;
-        Ok(ConnectedPermit { connected: Arc::clone(&self.connected), user, session })
+    /// Before a session goes on where it left off. How many connections it has open is counted by the hub.
+    pub fn resume(&self, session: SessionId) -> Result<(), Refused> {
+        self.resumes.take(session, self.now()).map_err(too_many)
     }
 
     /// Whether an address that failed too often has to wait.
@@ -207,36 +191,6 @@ impl Pace {
     /// A ping came: how long to pause before reading on.
     pub fn ping(&mut self) -> Duration {
         charge(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started))
-    }
-}
-
-/// The place of one signed-in connection; given back when dropped.
-pub struct ConnectedPermit {
-    connected: Arc<Mutex<Connected>>,
-    user: UserId,
-    session: SessionId,
-}
-
-impl Drop for ConnectedPermit {
-    fn drop(&mut self) {
-        let mut connected = lock(&self.connected);
-        give_back(&mut connected.users, &self.user);
-        give_back(&mut connected.sessions, &self.session);
-    }
-}
-
-#[derive(Default)]
-struct Connected {
-    users: HashMap<UserId, u32>,
-    sessions: HashMap<SessionId, u32>,
-}
-
-fn give_back<K: Hash + Eq>(counts: &mut HashMap<K, u32>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(key);
-        }
     }
 }
 
@@ -284,11 +238,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn too_many(wait_ms: u32) -> Refused {
-    Refused::too_many("too_fast", "too many requests, too fast", wait_ms)
+    Refused::too_many("rate_limited", "too fast: wait a moment", wait_ms)
 }
 
 fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The time of the machine, for the entries of logs. Order never depends on it.
+pub fn wall_clock() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// What is counted as one address: a household has one of version 4, and a network of 2^64 of version 6.
@@ -335,7 +295,7 @@ mod tests {
             assert!(limiter.register(ip(STRANGER)).is_ok());
         }
         let refused = limiter.register(ip(STRANGER)).unwrap_err();
-        assert_eq!(refused.code, "too_fast");
+        assert_eq!(refused.code, "rate_limited");
         assert!(refused.retry_after_ms.is_some_and(|wait| wait > 1_000));
         for _ in 0..100 {
             assert!(limiter.register(ip("127.0.0.1")).is_ok());
@@ -399,18 +359,11 @@ mod tests {
     }
 
     #[test]
-    fn connections_have_their_number() {
-        let many = Limits { resumes_per_session: Rate::unlimited(), ..Limits::default() };
-        let limiter = Limiter::new(&many);
-        let mut permits: Vec<_> =
-            (0..10).map(|_| limiter.connect(UserId(1), SessionId(1)).ok().expect("there is room")).collect();
-        assert!(limiter.connect(UserId(1), SessionId(1)).is_err());
-        permits
-            .extend((0..10).map(|_| limiter.connect(UserId(1), SessionId(2)).ok().expect("there is room")));
-        assert!(limiter.connect(UserId(1), SessionId(3)).is_err());
-        assert!(limiter.connect(UserId(2), SessionId(4)).is_ok());
-        permits.pop();
-        assert!(limiter.connect(UserId(1), SessionId(3)).is_ok());
+    fn a_session_comes_back_five_times_at_once() {
+        let limiter = Limiter::new(&Limits::default());
+        let granted = (0..10).filter(|_| limiter.resume(SessionId(1)).is_ok()).count();
+        assert_eq!(granted, 5);
+        assert!(limiter.resume(SessionId(2)).is_ok());
     }
 
     #[test]

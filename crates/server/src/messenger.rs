@@ -13,9 +13,8 @@ use std::{
 
 use chinwag_domain::{
     Actor, Ask, Committed, Failed, Prepared, Publish, Reader, Request, Store, Ticket,
-    bots::{self, Poems},
+    bots::{self, Asked, Poems},
     facts::{Known as Fact, Stop},
-    limits::Limits,
     names,
     port::{Done, Verdict},
     reading,
@@ -53,7 +52,6 @@ struct Inner {
     sessions: Arc<Sessions>,
     hashing: Hashing,
     limiter: Arc<Limiter>,
-    limits: Limits,
     poems: Arc<Poems>,
     clock: Clock,
     draining: AtomicBool,
@@ -88,8 +86,6 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// The rates.
     pub limiter: Arc<Limiter>,
-    /// The sizes.
-    pub limits: Limits,
     /// What `/poem` recites.
     pub poems: Poems,
     /// The time.
@@ -107,7 +103,6 @@ impl Messenger {
                 sessions: parts.sessions,
                 hashing,
                 limiter: parts.limiter,
-                limits: parts.limits,
                 poems: Arc::new(parts.poems),
                 clock: parts.clock,
                 draining: AtomicBool::new(false),
@@ -171,7 +166,8 @@ impl Messenger {
         self.inner.store.transact(Ask { request, ticket });
     }
 
-    async fn transacted(&self, request: Request) -> Verdict {
+    /// Hands a request to the writer and waits for its verdict.
+    pub async fn transacted(&self, request: Request) -> Verdict {
         let (sender, verdict) = oneshot::channel();
         self.transact(request, |verdict| {
             let _ = sender.send(verdict);
@@ -198,7 +194,7 @@ impl Messenger {
     pub async fn register(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
         self.inner.limiter.register(peer)?;
         names::check(&device.handle)?;
-        names::check_password(&device.password)?;
+        names::password(&device.password)?;
         let token = fresh_token::<32>("ses_");
         let password = self.inner.hashing.hash(&device.password).await?;
         let request = Request::Register {
@@ -250,7 +246,7 @@ impl Messenger {
     /// Chooses a new password with a reset link.
     pub async fn reset(&self, token: &str, password: &str, peer: IpAddr) -> Result<(), Refused> {
         self.inner.limiter.register(peer)?;
-        names::check_password(password)?;
+        names::password(password)?;
         let prepared =
             Prepared { password: Some(self.inner.hashing.hash(password).await?), ..Prepared::default() };
         self.transacted(Request::Reset { link: hash_token(token), prepared }).await.map(|_done| ())
@@ -283,7 +279,7 @@ impl Messenger {
     /// Whether a command can go to the writer as it is, without [`Messenger::command`]'s preparation.
     pub fn is_ready(&self, command: &Command) -> bool {
         match command {
-            Command::Post { text, .. } => !text.starts_with('/'),
+            Command::Post { text, .. } => bots::asked(text).is_none(),
             Command::ChangePassword { .. }
             | Command::ConfirmPassword { .. }
             | Command::DeleteAccount { .. }
@@ -304,7 +300,7 @@ impl Messenger {
         let mut prepared = Prepared::default();
         match command {
             Command::ChangePassword { old, new } => {
-                names::check_password(new)?;
+                names::password(new)?;
                 prepared.verified = self.verified(actor.user, old).await?;
                 prepared.password = Some(self.inner.hashing.hash(new).await?);
             }
@@ -316,8 +312,10 @@ impl Messenger {
                 prepared.token = Some(fresh_token::<16>("inv_"));
             }
             Command::ResetPassword { .. } => prepared.token = Some(fresh_token::<16>("res_")),
-            Command::Post { text, .. } if text.starts_with('/') => {
-                prepared.bot_answer = self.bot_answer(actor.user, text).await?;
+            Command::Post { text, .. } => {
+                if let Some(asked) = bots::asked(text) {
+                    prepared.bot_answer = Some(self.bot_answer(actor.user, asked).await?);
+                }
             }
             _ => {}
         }
@@ -334,13 +332,12 @@ impl Messenger {
         Ok(credentials.filter(|_| right).map(|credentials| credentials.version))
     }
 
-    async fn bot_answer(&self, user: UserId, text: &str) -> Result<Option<String>, Refused> {
-        let Some(asked) = bots::parse(text) else { return Ok(None) };
+    async fn bot_answer(&self, user: UserId, asked: Asked) -> Result<String, Refused> {
         let zone = self
             .read(move |reader| Ok(reader.user(user)?.map(|user| user.settings.time_zone.clone())))
             .await?
             .unwrap_or_default();
-        Ok(Some(bots::answer(&asked, self.now(), &zone, &self.inner.poems)))
+        Ok(bots::answer(asked, self.now(), &zone, &self.inner.poems))
     }
 
     /// Answers what a signed-in user asks.
@@ -351,8 +348,8 @@ impl Messenger {
             self.read(move |reader| reading::may_watch(reader, &asker, conversation)).await?;
             return Ok(Answer::Online(self.inner.hub.online(conversation).await));
         }
-        let asker = actor.clone();
-        let mut answer = self.read(move |reader| reading::answer(reader, &asker, &query)).await?;
+        let (asker, now) = (actor.clone(), self.now());
+        let mut answer = self.read(move |reader| reading::answer(reader, &asker, &query, now)).await?;
         if let Answer::Sessions(sessions) = &mut answer {
             let ids = sessions.iter().map(|session| session.session).collect();
             for (session, online) in sessions.iter_mut().zip(self.inner.hub.connected(actor.user, ids).await) {
@@ -391,10 +388,6 @@ impl Messenger {
         })
     }
 
-    /// The sizes in force.
-    pub fn limits(&self) -> &Limits {
-        &self.inner.limits
-    }
 }
 
 /// On whose behalf a known session speaks.

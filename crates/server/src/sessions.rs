@@ -9,7 +9,7 @@ use std::{
 };
 
 use chinwag_domain::record::TokenHash;
-use chinwag_protocol::{Event, LogId, Millis, SessionId, UserId};
+use chinwag_protocol::{Event, LogId, Millis, UserId};
 
 use crate::hub::Identity;
 
@@ -103,6 +103,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use chinwag_protocol::SessionId;
+
     use super::*;
 
     fn known(user: u32, session: u32) -> Known {

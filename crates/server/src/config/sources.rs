@@ -266,6 +266,7 @@ impl Layers {
                 })?;
             }
         }
+        self.check_shape()?;
         let mut table = Table::new();
         for (key, setting) in &self.settings {
             insert(&mut table, key, setting.value.clone());
@@ -277,6 +278,22 @@ impl Layers {
         })?;
         config.check().map_err(|(key, message)| self.wrong(key, message))?;
         Ok(Loaded { config, settings: self.settings, warnings: self.warnings })
+    }
+
+    /// A value where a section is expected, or the other way round.
+    fn check_shape(&self) -> Result<(), ConfigError> {
+        for (key, setting) in &self.settings {
+            let borders = key.match_indices('.').map(|(at, _)| &key[..at]);
+            let clash = borders.filter_map(|section| self.settings.get_key_value(section)).next();
+            if let Some((section, other)) = clash {
+                // One of the two is a default, and right.
+                let origin = if other.source == Source::Default { &setting.source } else { &other.source };
+                let message = if other.source == Source::Default { "a value, not a section" } else { "a section, not a value" };
+                let message = format!("expected {message}");
+                return Err(ConfigError::Wrong { key: section.clone(), origin: origin.clone(), message });
+            }
+        }
+        Ok(())
     }
 
     fn wrong(&self, key: &str, message: String) -> ConfigError {
@@ -296,10 +313,6 @@ fn insert(table: &mut Table, key: &str, value: Value) {
         None => drop(table.insert(key.to_owned(), value)),
         Some((section, rest)) => {
             let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            // A value where a section is expected: the section wins here, and the parser names what is wrong.
-            if !inner.is_table() {
-                *inner = Value::Table(Table::new());
-            }
             if let Value::Table(inner) = inner {
                 insert(inner, rest, value);
             }
@@ -395,7 +408,8 @@ mod tests {
             ),
             ("listen = '127.0.0.1:1'\nx = [", format!("{path} line 2: ")),
             ("[doors.tcp_json]\nlisten = '127.0.0.1:1'", "is not built into this version".to_owned()),
-            ("log = 1", format!("log ({path}): ")),
+            ("log = 1", format!("log ({path}): expected a section, not a value")),
+            ("listen.port = 1", format!("listen ({path}): expected a value, not a section")),
         ] {
             let error = with_file(text);
             assert!(error.contains(&expected), "{text}: {error}");

@@ -20,16 +20,16 @@ use crate::{listen::Peer, shared::Shared, upgrade, ws};
 /// The body of `POST /api/reset`.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Reset {
+pub(super) struct Reset {
     /// The secret part of the reset link.
-    pub token: String,
+    pub(super) token: String,
     /// The new password, 8 to 256 characters.
     pub password: String,
 }
 
 /// An answer that holds nothing but the fact that it was done.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Empty {}
+pub(super) struct Empty {}
 
 /// Makes an account and signs it in.
 #[utoipa::path(post, path = "/api/register", tag = "account", security(()), request_body = Device, responses(

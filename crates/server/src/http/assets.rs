@@ -21,7 +21,7 @@ const ASK_AGAIN: &str = "no-cache";
 /// The file or page at a path; `None`: there is none.
 ///
 /// Paths that look like a page answer the app itself, which then shows what its own address says.
-pub fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
+pub(super) fn answer(method: &Method, path: &str, headers: &HeaderMap) -> Option<Response> {
     if method != Method::GET && method != Method::HEAD {
         return None;
     }

@@ -17,7 +17,7 @@ use super::{json, refusal::Refusal};
 use crate::{config::HttpConfig, shared::Shared};
 
 /// A body of JSON, read into a type of the protocol.
-pub struct Json<T>(pub T);
+pub(super) struct Json<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
     type Rejection = Refusal;
@@ -33,7 +33,7 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 }
 
 /// Whether a request says that its body is JSON.
-pub fn is_json(headers: &HeaderMap) -> bool {
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(Ok(kind)), None) = (types.next().map(axum::http::HeaderValue::to_str), types.next()) else {
         return false;

@@ -12,11 +12,11 @@ use crate::shared::Shared;
 
 /// A session token, and how it came.
 #[derive(Clone)]
-pub struct Credential {
+pub(super) struct Credential {
     /// The token. Not printed anywhere.
-    pub token: String,
+    pub(super) token: String,
     /// The browser added it by itself, so the page that asks must be checked.
-    pub by_cookie: bool,
+    pub(super) by_cookie: bool,
 }
 
 impl Credential {
@@ -24,7 +24,7 @@ impl Credential {
     ///
     /// # Errors
     /// 400 if there are two of a kind.
-    pub fn find(headers: &HeaderMap, host: &Host) -> Result<Option<Self>, Refusal> {
+    pub(super) fn find(headers: &HeaderMap, host: &Host) -> Result<Option<Self>, Refusal> {
         let ambiguous =
             || Refusal::with_status(StatusCode::BAD_REQUEST, "two_sessions", "two sessions in one request");
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
@@ -45,11 +45,11 @@ impl Credential {
 }
 
 /// A request that changes something or tells something personal, from whoever is signed in.
-pub struct SignedIn {
+pub(super) struct SignedIn {
     /// On whose behalf.
-    pub actor: Actor,
+    pub(super) actor: Actor,
     /// How he showed it.
-    pub credential: Credential,
+    pub(super) credential: Credential,
 }
 
 impl FromRequestParts<Shared> for SignedIn {
@@ -67,9 +67,9 @@ impl FromRequestParts<Shared> for SignedIn {
 }
 
 /// A request of somebody who is not signed in yet, from a page of ours or from a program.
-pub struct Stranger {
+pub(super) struct Stranger {
     /// The host he asked.
-    pub host: Host,
+    pub(super) host: Host,
 }
 
 impl FromRequestParts<Shared> for Stranger {
@@ -83,7 +83,7 @@ impl FromRequestParts<Shared> for Stranger {
 }
 
 /// The host that `http::serve` found good.
-pub fn host(parts: &Parts) -> Host {
+pub(super) fn host(parts: &Parts) -> Host {
     parts.extensions.get::<Host>().cloned().expect("serve sets the host before any route is asked")
 }
 

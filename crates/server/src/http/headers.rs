@@ -4,7 +4,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Nothing from elsewhere, nothing inline, no HTML from strings but by the two named policies: our own, and the one
 /// with which Svelte makes elements from the templates that we compiled.
-pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self' blob: data:; media-src 'self' blob:; font-src 'self'; connect-src 'self'; worker-src 'self'; \
     manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'; \
     require-trusted-types-for 'script'; trusted-types app svelte-trusted-html";
@@ -17,7 +17,7 @@ const PERMISSIONS_POLICY: &str = "accelerometer=(), ambient-light-sensor=(), aut
     speaker-selection=(), storage-access=(), usb=(), web-share=(), xr-spatial-tracking=()";
 
 /// The headers of security that are always the same.
-pub const ALWAYS: [(HeaderName, &str); 7] = [
+pub(super) const ALWAYS: [(HeaderName, &str); 7] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -28,7 +28,7 @@ pub const ALWAYS: [(HeaderName, &str); 7] = [
 ];
 
 /// Adds what is always there. `https`: the request came through TLS to the configured address.
-pub fn add(headers: &mut HeaderMap, https: bool) {
+pub(super) fn add(headers: &mut HeaderMap, https: bool) {
     for (name, value) in ALWAYS {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -28,7 +28,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     let wrong = match serde_path_to_error::deserialize::<_, T>(&mut parser) {
         Err(wrong) => {
             let path = wrong.path().to_string();
-            bad(if path == "." { "" } else { &path }, &wrong.into_inner().to_string())
+            bad_field(path, &wrong.into_inner().to_string())
         }
         Ok(_) => bad("", "there is text after the value"),
     };
@@ -39,6 +39,17 @@ fn bad(path: &str, why: &str) -> Refused {
     let why = why.chars().take(MESSAGE_CHARACTERS_MAX).collect::<String>();
     let refused = Refused::new(Kind::Invalid, "bad_json", why);
     if path.is_empty() { refused } else { refused.at(path) }
+}
+
+/// The path of what is missing or there twice ends one step too early; the name is in the parser's words.
+fn bad_field(path: String, why: &str) -> Refused {
+    let mut path = if path == "." { String::new() } else { path };
+    let named = ["missing field `", "duplicate field `"].into_iter().find_map(|start| why.strip_prefix(start));
+    if let Some((name, _)) = named.and_then(|rest| rest.split_once('`')) {
+        let dot = if path.is_empty() { "" } else { "." };
+        path = format!("{path}{dot}{name}");
+    }
+    bad(&path, why)
 }
 
 fn too_large(why: String) -> Refused {
@@ -161,7 +172,7 @@ mod tests {
         for (json, field) in [
             (r#"{"handle": 1, "password": "x"}"#, Some("handle")),
             (r#"{"handle": "a", "password": null}"#, Some("password")),
-            (r#"{"handle": "a"}"#, None),
+            (r#"{"handle": "a"}"#, Some("password")),
             (r#"{"handle": "a", "password": "b", "admin": true}"#, Some("admin")),
             (r#"{"handle": "a", "handle": "b", "password": "c"}"#, Some("handle")),
             (r#"{"handle": "a\u0000", "password": "b"}"#, Some("handle")),

@@ -22,11 +22,10 @@ use axum::{
     extract::Request,
     http::{HeaderValue, Method, Response, StatusCode, Uri, header},
     response::IntoResponse,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use tower::ServiceExt;
 
-pub use headers::ALWAYS as SECURITY_HEADERS;
 pub use openapi::document;
 use refusal::Refusal;
 
@@ -35,19 +34,27 @@ use crate::{
     shared::Shared,
 };
 
+/// Every route. What is not here is a file of the web app, or nothing.
+fn routes() -> [(&'static str, MethodRouter<Shared>); 10] {
+    [
+        ("/api/register", post(api::register)),
+        ("/api/sign-in", post(api::sign_in)),
+        ("/api/sign-out", post(api::sign_out)),
+        ("/api/reset", post(api::reset)),
+        ("/api/command", post(api::command)),
+        ("/api/query", post(api::query)),
+        ("/api/server", get(api::server)),
+        ("/api/openapi.json", get(openapi::serve)),
+        ("/api/ws", get(api::websocket)),
+        ("/health", get(api::health)),
+    ]
+}
+
 /// The routes, over what they share.
 pub fn router(shared: Shared) -> Router {
-    Router::new()
-        .route("/api/register", post(api::register))
-        .route("/api/sign-in", post(api::sign_in))
-        .route("/api/sign-out", post(api::sign_out))
-        .route("/api/reset", post(api::reset))
-        .route("/api/command", post(api::command))
-        .route("/api/query", post(api::query))
-        .route("/api/server", get(api::server))
-        .route("/api/openapi.json", get(openapi::serve))
-        .route("/api/ws", get(api::websocket))
-        .route("/health", get(api::health))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .method_not_allowed_fallback(wrong_method)
         .fallback(other)
         .with_state(shared)
@@ -187,4 +194,55 @@ async fn other(method: Method, uri: Uri, request: Request) -> Response<Body> {
         return not_found();
     }
     assets::answer(&method, uri.path(), request.headers()).unwrap_or_else(not_found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let document = serde_json::to_value(document()).unwrap();
+        let described = document["paths"].as_object().unwrap().keys().map(String::as_str);
+        let mut routes = routes().map(|(path, _)| path);
+        routes.sort_unstable();
+        assert!(described.eq(routes));
+    }
+
+    #[test]
+    fn the_description_is_complete_in_itself() {
+        let document = serde_json::to_value(document()).unwrap();
+        assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+        let mut missing = Vec::new();
+        check_references(&document, &document, &mut missing);
+        assert!(missing.is_empty(), "referred to, but not there: {missing:?}");
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let responses = operation["responses"].as_object().unwrap();
+                assert!(responses.keys().any(|status| status == "200" || status == "101"), "{method} {path}");
+                if path.starts_with("/api/") && path != "/api/openapi.json" {
+                    for refusal in ["400", "401", "403", "404", "409", "413", "429", "503", "507"] {
+                        assert!(responses.contains_key(refusal), "{method} {path} does not name {refusal}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_references(part: &serde_json::Value, document: &serde_json::Value, missing: &mut Vec<String>) {
+        match part {
+            serde_json::Value::Object(fields) => {
+                if let Some(reference) = fields.get("$ref").and_then(|reference| reference.as_str())
+                    && document.pointer(reference.trim_start_matches('#')).is_none()
+                {
+                    missing.push(reference.to_owned());
+                }
+                fields.values().for_each(|inner| check_references(inner, document, missing));
+            }
+            serde_json::Value::Array(parts) => {
+                parts.iter().for_each(|inner| check_references(inner, document, missing));
+            }
+            _ => {}
+        }
+    }
 }

@@ -9,19 +9,19 @@ use chinwag_protocol::{Kind, Refused};
 
 /// A refusal on its way out; the status comes from its kind unless HTTP has a better word.
 #[derive(Debug)]
-pub struct Refusal {
+pub(super) struct Refusal {
     status: StatusCode,
     refused: Refused,
 }
 
 impl Refusal {
     /// A refusal under a status that no kind stands for: 405, 408, 421.
-    pub fn with_status(status: StatusCode, code: &str, message: &str) -> Self {
+    pub(super) fn with_status(status: StatusCode, code: &str, message: &str) -> Self {
         Self { status, refused: Refused::new(kind_of(status), code, message) }
     }
 
     /// Tells to come back later.
-    pub fn retry_after(mut self, ms: u32) -> Self {
+    pub(super) fn retry_after(mut self, ms: u32) -> Self {
         self.refused.retry_after_ms = Some(ms);
         self
     }
@@ -45,7 +45,7 @@ impl IntoResponse for Refusal {
 }
 
 /// The status of a kind of refusal.
-pub fn status_of(kind: Kind) -> StatusCode {
+pub(super) fn status_of(kind: Kind) -> StatusCode {
     match kind {
         Kind::Invalid => StatusCode::BAD_REQUEST,
         Kind::NotSignedIn => StatusCode::UNAUTHORIZED,

@@ -21,6 +21,7 @@ use std::{
 use chinwag_domain::{
     Committed, Failed, Publish, Store,
     facts::Stop,
+    limits::Limits,
     record::Cursor,
 };
 use chinwag_protocol::{
@@ -141,8 +142,14 @@ impl Hub {
 
 impl Inbox {
     /// Reads what the hub must know, and starts its thread.
-    pub fn start(self, store: Arc<dyn Store>, clock: Clock) -> Result<thread::JoinHandle<()>, Failed> {
-        let state = load(&*store)?;
+    pub fn start(
+        self,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        limits: &Limits,
+    ) -> Result<thread::JoinHandle<()>, Failed> {
+        let mut state = load(&*store)?;
+        state.bound_connections(limits.connections_per_session, limits.connections_per_user);
         thread::Builder::new()
             .name("hub".to_owned())
             .spawn(move || run(state, &self, &store, &clock))

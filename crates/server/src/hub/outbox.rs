@@ -14,16 +14,16 @@ use chinwag_protocol::{Closing, LogId, Seq};
 use tokio::sync::Notify;
 
 /// Entries and signals that may wait for one connection. A stalled reader costs no more.
-pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+pub(super) const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 
 /// The share of the outbox that signals may use.
 const SIGNAL_BYTES_MAX: usize = OUTBOX_BYTES_MAX / 4;
 
 /// Questions of one connection that may be open before nothing more is read from it.
-pub const QUESTIONS_PAUSE: usize = 256;
+pub(super) const QUESTIONS_PAUSE: usize = 256;
 
 /// Questions of one connection that may be open at all: a pause takes effect after what was read already.
-pub const QUESTIONS_MAX: usize = 1_024;
+pub(super) const QUESTIONS_MAX: usize = 1_024;
 
 /// The lowest number that is missing of each log.
 pub type Missing = BTreeMap<LogId, Seq>;

@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Frames of the last entries of each log, without gaps.
 #[derive(Default)]
-pub struct Recent {
+pub(super) struct Recent {
     logs: HashMap<LogId, VecDeque<(Seq, Bytes)>>,
     /// In which order frames came, to drop the oldest first.
     order: VecDeque<LogId>,
@@ -24,7 +24,7 @@ pub struct Recent {
 
 impl Recent {
     /// Keeps the frame of the newest entry of a log.
-    pub fn push(&mut self, log: LogId, seq: Seq, frame: Bytes) {
+    pub(super) fn push(&mut self, log: LogId, seq: Seq, frame: Bytes) {
         let frames = self.logs.entry(log).or_default();
         if frames.back().is_some_and(|(last, _)| last.next() != seq) {
             self.bytes -= frames.drain(..).map(|(_, frame)| frame.len()).sum::<usize>();
@@ -44,7 +44,7 @@ impl Recent {
     }
 
     /// Forgets a log: something in it was erased.
-    pub fn forget(&mut self, log: LogId) {
+    pub(super) fn forget(&mut self, log: LogId) {
         if let Some(frames) = self.logs.remove(&log) {
             self.bytes -= frames.iter().map(|(_, frame)| frame.len()).sum::<usize>();
             self.order.retain(|other| *other != log);
@@ -52,7 +52,7 @@ impl Recent {
     }
 
     /// All entries after `seq`, if none of them is missing here.
-    pub fn after(&self, log: LogId, seq: Seq) -> Option<impl Iterator<Item = &(Seq, Bytes)>> {
+    pub(super) fn after(&self, log: LogId, seq: Seq) -> Option<impl Iterator<Item = &(Seq, Bytes)>> {
         let frames = self.logs.get(&log)?;
         let first = frames.front()?.0;
         (first <= seq.next()).then(|| frames.iter().filter(move |(other, _)| *other > seq))

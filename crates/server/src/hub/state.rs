@@ -29,10 +29,6 @@ pub const WATCHED_MAX: usize = 500;
 /// A client that missed more gets the whole state instead.
 const CATCH_UP_MAX: u64 = 5_000;
 
-/// Connections of one session, and of one user.
-const CONNECTIONS_PER_SESSION_MAX: usize = 10;
-const CONNECTIONS_PER_USER_MAX: usize = 20;
-
 /// Numbers a connection while it is open.
 pub type Key = usize;
 
@@ -60,7 +56,7 @@ pub enum Opened {
     Resumed(Key),
     /// Its session has ended.
     Ended,
-    /// The user, or the session, has as many connections as it may.
+    /// The session, or its user, has as many connections as it may.
     TooMany,
 }
 
@@ -105,6 +101,8 @@ pub struct State {
     ended: HashSet<SessionId>,
     presence_changed: HashSet<UserId>,
     cursors_moved: HashMap<(ConversationId, UserId), Cursor>,
+    /// Connections of one session and of one user, if bounded.
+    connections_max: Option<(usize, usize)>,
 }
 
 impl State {
@@ -115,6 +113,11 @@ impl State {
             state.enter(member.conversation, member.user, member.since, member.entered.seq);
         }
         state
+    }
+
+    /// Refuses more connections of one session, or of one user, than this.
+    pub fn bound_connections(&mut self, per_session: u32, per_user: u32) {
+        self.connections_max = Some((per_session as usize, per_user as usize));
     }
 
     /// Connections open now.
@@ -148,7 +151,7 @@ impl State {
         }
         let keys = self.users.get(&identity.user).map_or(&[][..], |user| &user.connections);
         let same = keys.iter().filter(|key| self.connections[**key].identity.session == identity.session).count();
-        if keys.len() >= CONNECTIONS_PER_USER_MAX || same >= CONNECTIONS_PER_SESSION_MAX {
+        if self.connections_max.is_some_and(|(session, user)| keys.len() >= user || same >= session) {
             return Opened::TooMany;
         }
         let plan = resume.and_then(|positions| self.plan_resume(&identity, positions));

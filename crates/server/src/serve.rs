@@ -1,0 +1,250 @@
+//! A server from its start to its end: put the parts together, greet, run, drain.
+
+use std::{
+    fmt::Write as _,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use chinwag_domain::{Failed, Publish, Request, Store, bots::Poems};
+use chinwag_protocol::{Millis, Refused, Registration};
+use chinwag_store::sqlite;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+
+use crate::{
+    config::Config,
+    hashing::fresh_token,
+    hub::{self, Clock, Hub},
+    limit::Limiter,
+    listen,
+    messenger::{Messenger, Parts, Publisher, decide, restarting},
+    sessions::Sessions,
+    shared::Shared,
+};
+
+/// The process ends with this when the disk fails: nothing is acknowledged after that, and recovery decides.
+pub const EXIT_DISK_FAILED: i32 = 74;
+
+/// How long what was accepted may take to be answered when the server goes down.
+const DRAIN_WITHIN: Duration = Duration::from_secs(6);
+
+/// How long connections may take to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] sqlite::OpenError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The poems cannot be read.
+    #[error("cannot read the poems in {}: {cause}", file.display())]
+    Poems {
+        /// Which file.
+        file: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The store does not do as it is told.
+    #[error("cannot start: {0}")]
+    Refused(#[from] Refused),
+    /// Our own trouble.
+    #[error(transparent)]
+    Failed(#[from] Failed),
+}
+
+/// A server that listens.
+pub struct Server {
+    shared: Shared,
+    store: Arc<dyn Store>,
+    hub: Hub,
+    hub_thread: JoinHandle<()>,
+    address: SocketAddr,
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    setup_token: Option<String>,
+    registration: Registration,
+}
+
+impl Server {
+    /// Opens the store and listens; nothing is answered before [`Server::run`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let poems = poems(&config)?;
+        // Listening first: a taken address is found out before the store is touched.
+        let listener = bind(config.listen).await?;
+        let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+        let metrics_listener = match config.metrics {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let metrics = metrics_listener.as_ref().and_then(|_| recorder());
+
+        let clock: Clock = Arc::new(wall_clock);
+        let (hub, inbox) = hub::channel();
+        let sessions = Arc::<Sessions>::default();
+        let publisher: Arc<dyn Publish> =
+            Arc::new(Publisher { hub: hub.clone(), sessions: Arc::clone(&sessions) });
+        let mut options = sqlite::Options::new(&config.data, Arc::new(decide), Arc::clone(&clock), publisher);
+        options.on_fatal = Box::new(|| std::process::exit(EXIT_DISK_FAILED));
+        let store = tokio::task::spawn_blocking(move || sqlite::open(options))
+            .await
+            .map_err(|error| Failed::new("cannot open the store", error))??;
+        let store: Arc<dyn Store> = Arc::new(store);
+
+        let limiter = Arc::new(Limiter::new(&config.limits));
+        let messenger = Messenger::new(Parts {
+            store: Arc::clone(&store),
+            hub: hub.clone(),
+            sessions,
+            limiter: Arc::clone(&limiter),
+            poems,
+            clock: Arc::clone(&clock),
+        })?;
+        let thread_store = Arc::clone(&store);
+        let limits = config.limits.clone();
+        let hub_thread = tokio::task::spawn_blocking(move || inbox.start(thread_store, clock, &limits))
+            .await
+        .map_err(|error| Failed::new("cannot start the hub", error))??;
+
+        let setup = fresh_token::<16>("set_");
+        let found = Request::Found { registration: config.first_registration(), setup: Some(setup.hash) };
+        messenger.transacted(found).await?;
+        let info = messenger.info().await?;
+        let shared = Shared::new(Arc::new(config), messenger, limiter, metrics);
+        Ok(Self {
+            shared,
+            store,
+            hub,
+            hub_thread,
+            address,
+            listener,
+            metrics_listener,
+            setup_token: info.needs_setup.then_some(setup.plain),
+            registration: info.registration,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The secret part of the link for the first administrator, while there is none.
+    pub fn setup_token(&self) -> Option<&str> {
+        self.setup_token.as_deref()
+    }
+
+    /// The way to everything: for tests that look inside.
+    pub fn messenger(&self) -> &Messenger {
+        &self.shared.messenger
+    }
+
+    /// What a person who starts the server wants to know.
+    pub fn greeting(&self) -> String {
+        let config = &self.shared.config;
+        let open_at = config.open_at(self.address);
+        let open_at = open_at.trim_end_matches('/');
+        let mut text = format!("Chinwag {}\n\n", env!("CARGO_PKG_VERSION"));
+        let mut line = |name: &str, value: &str| {
+            let _ = writeln!(text, "  {name:<14} {value}");
+        };
+        line("Open", &format!("{open_at}/"));
+        if let Some(token) = &self.setup_token {
+            line("Administrator", &format!("{open_at}/#/setup/{token}"));
+            line("", "make the first account with this link; it is good once, for 30 minutes");
+        }
+        let reach = if self.address.ip().is_loopback() { "this computer only" } else { "the network of this address" };
+        line("Reached from", reach);
+        line(
+            "Accounts",
+            match self.registration {
+                Registration::Open => "open: anybody who reaches this address may register",
+                Registration::Invite => "by invitation link",
+                Registration::Closed => "closed: administrators make them",
+            },
+        );
+        line("Doors", "none open besides the web and the native protocol");
+        line("Data", &config.data.display().to_string());
+        text
+    }
+
+    /// Serves until `stop`, then drains: answers what was accepted, tells clients when to come back, ends.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let shared = self.shared;
+        let serving = tokio::spawn(listen::run(self.listener, shared.clone()));
+        if let Some(listener) = self.metrics_listener {
+            tokio::spawn(listen::run_metrics(listener, shared.clone()));
+            tokio::spawn(upkeep(shared.clone()));
+        }
+        stop.await;
+        tracing::info!("stopping");
+        shared.shutdown.cancel();
+        if serving.await.is_err() {
+            tracing::error!("the listener ended early");
+        }
+        if tokio::time::timeout(DRAIN_WITHIN, shared.messenger.drain()).await.is_err() {
+            tracing::warn!("some requests were not answered in time");
+        }
+        self.hub.close_all(restarting());
+        shared.tasks.close();
+        if tokio::time::timeout(GOODBYE_WITHIN, shared.tasks.wait()).await.is_err() {
+            tracing::info!(left = shared.tasks.len(), "some connections did not end in time");
+        }
+        self.hub.stop();
+        let thread = self.hub_thread;
+        let ended = tokio::task::spawn_blocking(move || thread.join());
+        if !matches!(ended.await, Ok(Ok(()))) {
+            tracing::error!("the hub ended early");
+        }
+        // The last owner of the store writes what is in memory only and closes it.
+        drop(shared);
+        let store = self.store;
+        let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// The time of the wall: for what people read, never for order.
+fn wall_clock() -> Millis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })
+}
+
+fn poems(config: &Config) -> Result<Poems, StartError> {
+    let Some(file) = &config.poems else { return Ok(Poems::built_in()) };
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Poems::parse(&text)),
+        Err(cause) => Err(StartError::Poems { file: file.clone(), cause }),
+    }
+}
+
+/// Starts counting; only once in a process, whoever comes first.
+fn recorder() -> Option<PrometheusHandle> {
+    PrometheusBuilder::new().install_recorder().ok()
+}
+
+async fn upkeep(shared: Shared) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    while shared.shutdown.run_until_cancelled(every.tick()).await.is_some() {
+        if let Some(metrics) = &shared.metrics {
+            metrics.run_upkeep();
+        }
+    }
+}
