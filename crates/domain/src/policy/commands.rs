@@ -378,3 +378,55 @@ fn no_action_is_forgotten() {
         assert_eq!(here, !elsewhere.contains(&action), "{action:?}");
     }
 }
+
+#[test]
+fn a_guest_who_is_not_a_member_finds_nothing() {
+    let mut cast = cast();
+    let guest = cast.world.register("visitor");
+    cast.world.command(&guest, Command::Leave { conversation: ConversationId(1) }).unwrap();
+    cast.world.change_user(guest.user, |user| user.kind = UserKind::Guest);
+    for scene in &cast.scenes {
+        for action in Action::ALL {
+            for (command, random) in in_a_scene(&cast, scene, Who::Guest, action) {
+                let expected = if action == Action::UseInvite { Verdict::Allow } else { Verdict::Hide };
+                check(&cast, Who::Guest, &guest, expected, &command, Some(&random));
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_acts_on_an_equal_or_higher_role() {
+    let mut cast = cast();
+    let of = |wanted: Who| cast.actors.iter().find(|(who, _)| *who == wanted).unwrap().1.clone();
+    let (owner, admin) = (of(Who::Owner), of(Who::Admin));
+    let conversation = cast.scenes[1].conversation;
+    let second = cast.outsider;
+    cast.world.add(&owner, conversation, second, Role::Admin);
+    let remove = |user, ban| Command::RemoveMember { conversation, user, ban };
+    let set = |user, role| Command::SetRole { conversation, user, role };
+    for (actor, command, allowed) in [
+        (&admin, remove(second, false), false),
+        (&admin, remove(second, true), false),
+        (&admin, remove(owner.user, false), false),
+        (&admin, set(second, Role::Member), false),
+        (&admin, set(owner.user, Role::Member), false),
+        (&admin, set(cast.other, Role::Admin), false),
+        (&admin, set(cast.other, Role::Owner), false),
+        (&admin, set(admin.user, Role::Owner), false),
+        (&admin, remove(cast.other, true), true),
+        (&owner, remove(second, false), true),
+        (&owner, set(second, Role::Member), true),
+        (&owner, set(cast.other, Role::Admin), true),
+        (&owner, set(second, Role::Owner), true),
+    ] {
+        let outcome = cast.world.consider(&cast.world.command_request(actor, command.clone()));
+        match outcome.verdict {
+            Ok(_) => assert!(allowed && !outcome.is_without_effect(), "{command:?}"),
+            Err(refused) => {
+                let expected = (false, Kind::Forbidden, true);
+                assert_eq!((allowed, refused.kind, outcome.entries.is_empty()), expected, "{command:?}");
+            }
+        }
+    }
+}
