@@ -26,10 +26,11 @@ import type {
 } from "./protocol/types";
 import { Cache, type Everything } from "./state/cache";
 import { type Conversation, Conversations } from "./state/conversations";
-import { type Database, openDatabase, wipe } from "./state/database";
+import { type Database, dropOthers, openDatabase, wipe } from "./state/database";
 import { Drafts } from "./state/drafts";
 import { eventOf, messageOf } from "./state/fold";
 import { Leader, type Locks } from "./state/leader";
+import { Looking } from "./state/looking";
 import { Members } from "./state/members";
 import { Notifications } from "./state/notifications";
 import { batch } from "./state/observable";
@@ -98,6 +99,9 @@ export interface NewConversation {
   members?: UserId[];
 }
 
+const missed_max = 1_000;
+const missed_ms = 200;
+
 export class App implements Ask {
   readonly state: State;
   /** Set by the view: a notification was clicked. */
@@ -114,7 +118,11 @@ export class App implements Ask {
   readonly #pins = new Map<ConversationId, Pins>();
   readonly #threads = new Map<string, Thread>();
   readonly #stops: (() => void)[] = [];
+  readonly #looking: Looking;
   #caughtUp = false;
+  /** Entries that were missed, applied together so that they cost one drawing. */
+  #missed: Entry[] = [];
+  #missedTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(surroundings: Surroundings = {}) {
     const { database, locks, channel, url = "/api/ws" } = surroundings;
@@ -167,6 +175,7 @@ export class App implements Ask {
       people: () => people.all,
       person: (id) => people.peek(id),
     });
+    this.#looking = new Looking(this);
     this.#tabs = channel?.("chinwag-tabs");
     if (this.#tabs) this.#tabs.onmessage = (event) => this.#otherTab(event.data as string);
     const leaving = () => this.#leaving();
@@ -233,6 +242,7 @@ export class App implements Ask {
     this.#socket.destroy();
     this.state.outbox.stop();
     this.state.notifications.stop();
+    this.#looking.stop();
     this.#tabs?.close();
     for (const stop of this.#stops) stop();
     await this.#cache.flush();
@@ -416,6 +426,13 @@ export class App implements Ask {
   }
 
   #frame(frame: ServerFrame): void {
+    if ("entry" in frame && !this.#caughtUp) {
+      this.#missed.push(frame.entry);
+      if (this.#missed.length >= missed_max) this.#applyMissed();
+      else this.#missedTimer ??= setTimeout(() => this.#applyMissed(), missed_ms);
+      return;
+    }
+    this.#applyMissed();
     if ("entry" in frame) this.#sync.receive(frame.entry);
     else if ("done" in frame) this.#questions.answered(frame.done.id, frame.done.reply);
     else if ("answer" in frame) this.#questions.answered(frame.answer.id, frame.answer.answer);
@@ -428,9 +445,20 @@ export class App implements Ask {
     else if ("caught_up" in frame) this.#onCaughtUp();
   }
 
+  #applyMissed(): void {
+    clearTimeout(this.#missedTimer);
+    this.#missedTimer = undefined;
+    const missed = this.#missed;
+    this.#missed = [];
+    batch(() => {
+      for (const entry of missed) this.#sync.receive(entry);
+    });
+  }
+
   #welcome({ epoch, snapshot }: Welcome): void {
     const { session, people, conversations, receipts, typing } = this.state;
     const before = session.me?.id;
+    this.#missed = [];
     if (before !== undefined && before !== snapshot.me.id) this.#clear();
     if (before !== snapshot.me.id) void this.#dropOthers(snapshot.me.id);
     session.load(snapshot);
@@ -449,14 +477,7 @@ export class App implements Ask {
 
   /** What another person left in this browser is no business of this one. */
   async #dropOthers(me: UserId): Promise<void> {
-    if (this.#database) {
-      const change = this.#database.transaction(["kept", "outbox", "drafts"], "readwrite");
-      const kept = await change.objectStore("kept").get("kept");
-      if (kept && kept.me.id !== me) {
-        await Promise.all([change.objectStore("outbox").clear(), change.objectStore("drafts").clear()]);
-      }
-      await change.done;
-    }
+    if (this.#database) await dropOthers(this.#database, me).catch(() => undefined);
     await Promise.all([this.state.outbox.load(), this.state.drafts.load()]);
   }
 
@@ -464,6 +485,7 @@ export class App implements Ask {
     this.state.session.setLink("catching_up");
     if (!this.state.session.server) void this.#loadServer();
     this.state.presence.connected();
+    this.#looking.connected();
     this.state.receipts.connected();
     this.state.people.retry();
     this.state.outbox.connected();
@@ -478,6 +500,7 @@ export class App implements Ask {
   }
 
   #gone(retryAt: number | undefined): void {
+    this.#applyMissed();
     this.#caughtUp = false;
     this.#questions.lost();
     this.state.outbox.disconnected();
@@ -503,15 +526,20 @@ export class App implements Ask {
   }
 
   async #sessionEnded(reason: Refused): Promise<void> {
-    await this.#forget(this.state.session.me ? reason : undefined);
+    await this.#forget(this.state.session.me ? reason : undefined, "keep_outbox");
   }
 
-  /** Leaves nothing of the session in this browser. */
-  async #forget(reason?: Refused): Promise<void> {
+  /**
+   * Leaves nothing of the session in this browser. What was written and not sent outlives a session that ended by
+   * itself: whoever signs in again under the same name gets it sent, anybody else gets it thrown away.
+   */
+  async #forget(reason?: Refused, outbox: "wipe_outbox" | "keep_outbox" = "wipe_outbox"): Promise<void> {
     this.#socket.stop();
+    this.#missed = [];
     this.#questions.lost();
+    this.state.drafts.clear();
     await this.#cache.stop();
-    if (this.#database) await wipe(this.#database).catch(() => undefined);
+    if (this.#database) await wipe(this.#database, outbox === "wipe_outbox").catch(() => undefined);
     batch(() => {
       this.#clear();
       this.state.session.setPhase("signed_out", reason);

@@ -181,7 +181,9 @@ export class Browser {
       const server = { name: "Test", version: "0", protocol: 1, registration: "open", needs_setup: false };
       return Response.json(server);
     }
-    if (this.signedIn) return Response.json({ sessions: [] });
+    if (path === "/api/sign-in") this.signedIn = true;
+    if (path === "/api/sign-out") this.signedIn = false;
+    if (this.signedIn || path === "/api/sign-out") return Response.json({ sessions: [] });
     const refused = { kind: "not_signed_in", code: "not_signed_in", message: "sign in first" };
     return Response.json(refused, { status: 401 });
   }

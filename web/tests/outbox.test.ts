@@ -1,6 +1,15 @@
 /** A message that was written is sent exactly once, whatever happens to the connection, the page and the tabs. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { Browser, FarSocket as Far, type FarSocket, message, settled, socketAt } from "./far-end";
+import {
+  Browser,
+  FarSocket as Far,
+  type FarSocket,
+  message,
+  profile,
+  settled,
+  socketAt,
+  someSnapshot,
+} from "./far-end";
 
 let browser: Browser;
 beforeEach(() => {
@@ -233,7 +242,6 @@ test("what one person has not sent is not sent by the next", async () => {
   socket.cut();
   await app.post(2, "private");
   await app.destroy();
-  const { someSnapshot, profile } = await import("./far-end");
   const other = someSnapshot({ me: profile(3, "cleo") });
   const later = await browser.online(other);
   await settled();

@@ -82,8 +82,30 @@ export function openDatabase(name = "chinwag"): Promise<Database> {
 }
 
 /** Signing out leaves nothing behind. */
-export async function wipe(database: Database): Promise<void> {
-  const stores = ["kept", "conversations", "people", "outbox", "drafts"] as const;
+export async function wipe(database: Database, outbox: boolean): Promise<void> {
+  const stores = [
+    "kept",
+    "conversations",
+    "people",
+    "drafts",
+    ...(outbox ? (["outbox"] as const) : []),
+  ] as const;
   const change = database.transaction(stores, "readwrite");
   await Promise.all([...stores.map((store) => change.objectStore(store).clear()), change.done]);
+}
+
+/** Throws away what belongs to anybody but `me`. */
+export async function dropOthers(database: Database, me: UserId): Promise<void> {
+  const change = database.transaction(["kept", "outbox", "drafts"], "readwrite");
+  const kept = await change.objectStore("kept").get("kept");
+  // Drafts name nobody: they belong to whom the cache beside them belongs to.
+  if (kept && kept.me.id !== me) await change.objectStore("drafts").clear();
+  for (
+    let cursor = await change.objectStore("outbox").openCursor();
+    cursor;
+    cursor = await cursor.continue()
+  ) {
+    if (cursor.value.user !== me) await cursor.delete();
+  }
+  await change.done;
 }

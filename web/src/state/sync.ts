@@ -8,7 +8,7 @@
  * Invariant: `positions` names exactly what has been handed to `apply`; there is no other path into the state.
  */
 import type { Ask } from "../connection/ask";
-import { expectAnswer } from "../connection/ask";
+import { expectAnswer, RefusedError } from "../connection/ask";
 import type { Entry, LogId, Origin, Seq } from "../protocol/types";
 import { batch } from "./observable";
 
@@ -121,12 +121,22 @@ export class Sync {
         this.#applyFound(log, found.entries);
         if (this.#positions.get(log) === after) return;
       }
-    } catch {
+    } catch (error) {
       // No connection, or no right to read it any more: the next `hello` names our position and settles both.
+      // A server that is only busy is asked again.
+      const refused = error instanceof RefusedError ? error.refused : undefined;
+      if (refused?.kind === "too_many" || refused?.code === "busy")
+        this.#fillLater(log, refused.retry_after_ms);
     } finally {
       this.#filling.delete(log);
     }
   }
+  #fillLater(log: LogId, wait_ms = 2_000): void {
+    setTimeout(() => {
+      if (this.#waiting.has(log)) void this.#fill(log);
+    }, wait_ms);
+  }
+
   /** Applies an answer. What the server leaves out may not be seen: a jump in its numbers is no gap. */
   #applyFound(log: LogId, entries: readonly Entry[]): void {
     batch(() => {
