@@ -231,7 +231,7 @@ impl World {
             Change::Member(member) => drop(self.members.insert((member.conversation, member.user), member)),
             Change::Relation(of, to, relation) => drop(self.relations.insert((of, to), relation)),
             Change::Overlay(conversation, seq, overlay) => {
-                drop(self.overlays.insert((conversation, seq), overlay))
+                drop(self.overlays.insert((conversation, seq), overlay));
             }
             Change::Invite(invite) => {
                 took(Counter::Invite, invite.id.0);
