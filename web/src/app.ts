@@ -232,6 +232,11 @@ export class App implements Ask {
     return this.#sync.position(log);
   }
 
+  /** Asks again what the server says of itself, after its settings were changed. */
+  reloadServer(): Promise<void> {
+    return this.#loadServer();
+  }
+
   /** Tries to connect now instead of waiting for the next attempt. */
   reconnect(): void {
     this.#socket.retryNow();
