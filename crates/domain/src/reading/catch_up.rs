@@ -78,8 +78,10 @@ pub fn entries_for(
     let mut entries = reader.entries(log, after, last, limit)?;
     let more = entries.last().is_some_and(|entry| entry.seq < last);
     let since = before.next();
-    entries =
-        entries.into_iter().map(|entry| if is_hidden(&entry, since) { hide(entry) } else { entry }).collect();
+    entries = entries
+        .into_iter()
+        .map(|entry| if is_hidden(&entry, since) { hide(&entry) } else { entry })
+        .collect();
     Ok((entries, more))
 }
 

@@ -366,6 +366,12 @@ impl Town {
         Self { memory, at: 1_000 }
     }
 
+    /// Makes this the server's own group.
+    pub(crate) fn build_in(&mut self, conversation: ConversationId) {
+        let server = Server::clone(self.memory.server.as_ref().unwrap());
+        self.memory.change(Change::Server(Arc::new(Server { everyone: Some(conversation), ..server })));
+    }
+
     pub(crate) fn actor(user: UserId) -> Actor {
         Actor { user, session: SessionId(user.0), door: None }
     }
@@ -400,6 +406,7 @@ impl Town {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "a command is written down where it is asked")]
     pub(crate) fn done(&mut self, user: UserId, command: Command) {
         let reply = self.ask(user, command.clone());
         assert!(reply.is_ok(), "{command:?} of user {user}: {reply:?}");

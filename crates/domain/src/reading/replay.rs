@@ -350,7 +350,7 @@ fn check_records(town: &Town, all: &BTreeMap<ConversationId, Retold>) {
         let owners = told.members.iter().filter(|(_, it)| it.until.is_none() && it.role == Role::Owner);
         let owners: Vec<UserId> = owners.map(|(user, _)| *user).collect();
         assert_eq!(record.owner.into_iter().collect::<Vec<_>>(), owners, "one owner, or none");
-        let named = crate::names::fold(&format!("{}", told.handle.clone().unwrap_or_default()));
+        let named = crate::names::fold(told.handle.as_deref().unwrap_or_default());
         let owner = crate::Facts::name(&town.memory, &named).unwrap().map(|name| name.owner);
         let open = told.handle.is_some() && !told.closed;
         assert_eq!(owner == Some(crate::record::Owner::Conversation(*id)), open);

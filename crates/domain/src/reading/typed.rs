@@ -69,6 +69,7 @@ fn keep(terms: &mut Vec<String>, text: &str) {
 }
 
 /// One term: `word`, `"phrase"`, `operator:value` or `operator:"value"`.
+#[derive(Clone, Copy)]
 struct Term<'t> {
     whole: &'t str,
     operator: &'t str,

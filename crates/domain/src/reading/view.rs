@@ -100,13 +100,20 @@ pub fn is_hidden(entry: &Entry, since: Seq) -> bool {
 
 /// The entry as a member may see it. It must lie in his window: see [`Member::may_see`].
 pub fn visible<'e>(entry: &'e Entry, member: &Member) -> Cow<'e, Entry> {
-    if is_hidden(entry, member.since) { Cow::Owned(hide(entry.clone())) } else { Cow::Borrowed(entry) }
+    if is_hidden(entry, member.since) { Cow::Owned(hide(entry)) } else { Cow::Borrowed(entry) }
 }
 
 /// Leaves of an entry only that there was one.
-pub fn hide(entry: Entry) -> Entry {
+pub fn hide(entry: &Entry) -> Entry {
     // Who acted, and under which id, would tell of the hidden message too.
-    Entry { by: UserId::default(), client_id: None, event: Event::Hidden {}, ..entry }
+    Entry {
+        log: entry.log,
+        seq: entry.seq,
+        at: entry.at,
+        by: UserId::default(),
+        client_id: None,
+        event: Event::Hidden {},
+    }
 }
 
 /// One entry with what later entries made of it.
@@ -118,7 +125,8 @@ pub(super) fn item(reader: &dyn Reader, entry: Entry, member: &Member) -> Known<
             .map(|(_, overlay)| overlay.state.clone()),
         _ => None,
     };
-    Ok(Item { entry: visible(&entry, member).into_owned(), state })
+    let entry = if is_hidden(&entry, member.since) { hide(&entry) } else { entry };
+    Ok(Item { entry, state })
 }
 
 /// A run of entries, oldest first, with what later entries made of them.
@@ -129,7 +137,7 @@ pub(super) fn items(reader: &dyn Reader, entries: Vec<Entry>, member: &Member) -
     for entry in entries {
         while overlays.next_if(|(seq, _)| *seq < entry.seq).is_some() {}
         let state = overlays.next_if(|(seq, _)| *seq == entry.seq).map(|(_, overlay)| overlay.state.clone());
-        let entry = if is_hidden(&entry, member.since) { hide(entry) } else { entry };
+        let entry = if is_hidden(&entry, member.since) { hide(&entry) } else { entry };
         items.push(Item { entry, state });
     }
     Ok(items)

@@ -198,11 +198,7 @@ pub fn change(
     let place = place(plan, actor, id)?;
     let now = &place.conversation;
     if is_built_in(plan, id)? {
-        // Its owner is the server: administrators speak for it, and in it even an admin is a member.
-        place.need(Action::KnowPrivate)?;
-        if !place.rights.user.admin || actor.door.is_some() {
-            return Err(built_in().into());
-        }
+        may_change_built_in(plan, actor, &place)?;
     } else {
         place.need(Action::Change)?;
     }
@@ -256,6 +252,15 @@ pub(super) fn is_built_in(plan: &Plan<'_>, id: ConversationId) -> Known<bool> {
     Ok(plan.server()?.is_some_and(|server| server.everyone == Some(id)))
 }
 
+/// The server's own group is a part of its settings, whoever is an admin in it.
+fn may_change_built_in(plan: &Plan<'_>, actor: &Actor, place: &Place) -> Known<()> {
+    if place.rights.user.admin {
+        return Ok(rights(plan, actor)?.need_fresh(Action::ManageServer)?);
+    }
+    place.need(if place.conversation.public { Action::KnowPublic } else { Action::KnowPrivate })?;
+    Err(built_in().into())
+}
+
 fn built_in() -> Refused {
     Refused::forbidden("built_in", "this conversation belongs to the server")
 }
@@ -301,7 +306,7 @@ mod tests {
 
     use crate::{
         Facts,
-        reading::memory::{ANNA, BELA, CARLA, DORA, GUS, NOBODY, Town},
+        reading::memory::{ANNA, BELA, CARLA, DORA, GUS, NOBODY, OPAL, Town},
     };
 
     fn direct(town: &mut Town, by: UserId, with: UserId) -> Result<ConversationId, Refused> {
@@ -458,6 +463,28 @@ mod tests {
         assert!(names(&town).is_empty());
         let post = town.message(conversation, "too late");
         assert_eq!(town.code(ANNA, post), "conversation_closed");
+    }
+
+    #[test]
+    fn the_group_of_the_server_is_changed_by_its_administrators_and_closed_by_nobody() {
+        let mut town = Town::new();
+        let conversation = town.group(ANNA, History::All, &[BELA, OPAL]);
+        town.build_in(conversation);
+        let change = |name: &str| Command::ChangeConversation {
+            conversation,
+            change: ConversationChange { name: Some(name.into()), ..ConversationChange::default() },
+        };
+        for (user, expected) in
+            [(ANNA, "built_in"), (BELA, "built_in"), (DORA, "not_found"), (OPAL, "ok"), (GUS, "not_found")]
+        {
+            assert_eq!(town.code(user, change(&format!("by {user}"))), expected, "{user}");
+        }
+        for (user, expected) in [(ANNA, "built_in"), (BELA, "forbidden"), (DORA, "not_found")] {
+            assert_eq!(town.code(user, Command::CloseConversation { conversation }), expected, "{user}");
+        }
+        assert_eq!(town.code(BELA, Command::Leave { conversation }), "ok");
+        town.at += crate::limits::CONFIRMATION_MS;
+        assert_eq!(town.code(OPAL, change("late")), "confirm_password");
     }
 
     #[test]
