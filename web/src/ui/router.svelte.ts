@@ -16,7 +16,8 @@ export function parse(hash: string): Route {
     const message = second !== undefined && isNumber(second) ? { message: Number(second) } : {};
     return { at: "conversation", conversation: Number(first), ...message };
   }
-  if ((where === "setup" || where === "invite" || where === "reset") && first !== "") return { at: where, token: first };
+  if ((where === "setup" || where === "invite" || where === "reset") && first !== "")
+    return { at: where, token: first };
   return { at: "list" };
 }
 

@@ -3,10 +3,10 @@
  * component when that part of the state says it has changed.
  */
 import { createSubscriber } from "svelte/reactivity";
-import { model } from "./app";
+import type { ConversationId, ConversationView, Presence, Profile, UserId } from "../protocol/types";
 import type { Conversation } from "../state/conversations";
 import type { Observable } from "../state/observable";
-import type { ConversationId, ConversationView, Presence, Profile, UserId } from "../protocol/types";
+import { model } from "./app";
 
 const subscribers = new WeakMap<Observable, () => void>();
 
@@ -68,7 +68,8 @@ export function titleOf(view: ConversationView): string {
 /** Whether one may post, and if not, why. */
 export function postingRefusal(view: ConversationView): string | undefined {
   if (!view.mine) return "You are not a member of this conversation.";
-  if (view.closed) return "This conversation was closed by its owner. It can be read, but nothing can be added.";
+  if (view.closed)
+    return "This conversation was closed by its owner. It can be read, but nothing can be added.";
   if (otherOf(view)?.inactive) return "This account is no longer in use.";
   if (view.posting === "admins" && view.mine.role === "member") {
     return view.kind === "channel" ? "Only admins post in this channel." : "Only admins post here.";

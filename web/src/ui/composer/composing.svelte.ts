@@ -1,7 +1,7 @@
 /** What a composer is about to do besides saying something new: answer a message, or change one. */
 import { SvelteMap } from "svelte/reactivity";
-import { model } from "../app";
 import type { ConversationId, Seq } from "../../protocol/types";
+import { model } from "../app";
 
 export interface Editing {
   message: Seq;

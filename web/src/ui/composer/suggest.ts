@@ -32,7 +32,8 @@ export function typedAt(text: string, cursor: number): Typed | undefined {
   const command = /^\/([a-z]*)$/.exec(before);
   if (command) return { trigger: "command", text: command[1] ?? "", from: 0 };
   const mention = /(?:^|[\s(])@([\p{L}\p{N}\p{M}._-]{0,32})$/u.exec(before);
-  if (mention) return { trigger: "mention", text: mention[1] ?? "", from: cursor - (mention[1] ?? "").length - 1 };
+  if (mention)
+    return { trigger: "mention", text: mention[1] ?? "", from: cursor - (mention[1] ?? "").length - 1 };
   const emoji = /(?:^|\s):([a-z0-9_+-]{2,24})$/i.exec(before);
   if (emoji) return { trigger: "emoji", text: emoji[1] ?? "", from: cursor - (emoji[1] ?? "").length - 1 };
   return undefined;

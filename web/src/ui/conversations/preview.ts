@@ -1,7 +1,8 @@
 /** One line for the list: what was said last. */
-import { plainText } from "../../text/markdown";
+
 import type { ConversationView } from "../../protocol/types";
 import { textOf } from "../../state/fold";
+import { plainText } from "../../text/markdown";
 import { me, nameOf } from "../use";
 
 export function previewOf(view: ConversationView): string {

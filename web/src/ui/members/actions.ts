@@ -22,11 +22,31 @@ export function memberActions(view: ConversationView, member: MemberView, me: Us
   const owner = mine === "owner" && !view.closed;
   const list: (MenuItem | false)[] = [
     { label: "Write to", icon: MessageCircle, run: () => void writeTo(user) },
-    owner && member.role === "member" && { label: "Make admin", icon: ShieldPlus, run: () => void setRole(view, user, "admin") },
-    owner && member.role === "admin" && { label: "No longer admin", icon: ShieldMinus, run: () => void setRole(view, user, "member") },
+    owner &&
+      member.role === "member" && {
+        label: "Make admin",
+        icon: ShieldPlus,
+        run: () => void setRole(view, user, "admin"),
+      },
+    owner &&
+      member.role === "admin" && {
+        label: "No longer admin",
+        icon: ShieldMinus,
+        run: () => void setRole(view, user, "member"),
+      },
     owner && { label: "Make owner", icon: Crown, run: () => void transfer(view, user, name) },
-    above && { label: "Remove", icon: UserMinus, danger: true, run: () => void remove(view, user, name, false) },
-    above && { label: "Remove and ban", icon: Ban, danger: true, run: () => void remove(view, user, name, true) },
+    above && {
+      label: "Remove",
+      icon: UserMinus,
+      danger: true,
+      run: () => void remove(view, user, name, false),
+    },
+    above && {
+      label: "Remove and ban",
+      icon: Ban,
+      danger: true,
+      run: () => void remove(view, user, name, true),
+    },
   ];
   return list.filter((one) => one !== false);
 }

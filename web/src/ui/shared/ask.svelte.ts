@@ -13,12 +13,17 @@ export interface Question {
   resolve: (yes: boolean) => void;
 }
 
-export const questions = $state<{ confirm: Question | undefined; password: ((done: boolean) => void) | undefined }>({
+export const questions = $state<{
+  confirm: Question | undefined;
+  password: ((done: boolean) => void) | undefined;
+}>({
   confirm: undefined,
   password: undefined,
 });
 
-export function confirm(question: Omit<Question, "resolve" | "danger"> & { danger?: boolean }): Promise<boolean> {
+export function confirm(
+  question: Omit<Question, "resolve" | "danger"> & { danger?: boolean },
+): Promise<boolean> {
   return new Promise((resolve) => {
     questions.confirm = {
       danger: true,

@@ -51,7 +51,9 @@ export function shortTime(at: Millis, now: Millis = Date.now()): string {
   if (days <= 0) return clock.format(at);
   if (days === 1) return "Yesterday";
   if (days < 7) return weekday.format(at);
-  return new Date(at).getFullYear() === new Date(now).getFullYear() ? dayMonth.format(at) : withYear.format(at);
+  return new Date(at).getFullYear() === new Date(now).getFullYear()
+    ? dayMonth.format(at)
+    : withYear.format(at);
 }
 
 /** For the lines between days: Today, Yesterday, Monday, Monday 3 October, 3 October 2024. */
@@ -60,7 +62,9 @@ export function dayName(at: Millis, now: Millis = Date.now()): string {
   if (days <= 0) return "Today";
   if (days === 1) return "Yesterday";
   if (days < 7) return longWeekday.format(at);
-  return new Date(at).getFullYear() === new Date(now).getFullYear() ? fullDay.format(at) : withYear.format(at);
+  return new Date(at).getFullYear() === new Date(now).getFullYear()
+    ? fullDay.format(at)
+    : withYear.format(at);
 }
 
 /** Day and time together: Today 14:05. */

@@ -21,7 +21,10 @@ export function toast(text: string, more: Partial<Pick<Toast, "kind" | "action" 
   next += 1;
   toasts.list.push({ id, text, kind: "info", ...more });
   while (toasts.list.length > shown_max) dismiss(toasts.list[0]?.id ?? 0);
-  timers.set(id, setTimeout(() => dismiss(id), more.kind === "error" ? shown_ms * 1.6 : shown_ms));
+  timers.set(
+    id,
+    setTimeout(() => dismiss(id), more.kind === "error" ? shown_ms * 1.6 : shown_ms),
+  );
   return id;
 }
 

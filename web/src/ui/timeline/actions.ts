@@ -1,13 +1,14 @@
 /** What one can do with a message, and whether one may. */
-import { app } from "../app";
+
 import type { ConversationView, Item, MessageBody, Seq } from "../../protocol/types";
 import { textOf } from "../../state/fold";
+import { app } from "../app";
 import { composing } from "../composer/composing.svelte";
 import { linkTo } from "../router.svelte";
 import { attempt, copy } from "../shared/ask.svelte";
 import { toast } from "../shared/toasts.svelte";
-import { show } from "../shell/panel.svelte";
 import { openDialog } from "../shell/dialogs.svelte";
+import { show } from "../shell/panel.svelte";
 import { mayModerate, postingRefusal } from "../use";
 import { hidden } from "./hidden.svelte";
 
@@ -60,7 +61,9 @@ export function remove(conversation: number, item: Item): void {
   toast("Message deleted for everyone", {
     action: { label: "Undo", run: () => hidden.drop(conversation, message) },
     expired: () => {
-      void attempt(() => app.command({ delete: { conversation, message } })).then(() => hidden.drop(conversation, message));
+      void attempt(() => app.command({ delete: { conversation, message } })).then(() =>
+        hidden.drop(conversation, message),
+      );
     },
   });
 }

@@ -92,7 +92,13 @@ function isShown(entry: Entry, direct: boolean): boolean {
 function pushSystem(rows: Row[], entry: Entry): void {
   const last = rows.at(-1);
   const before = last?.kind === "system" ? last.entries[0] : undefined;
-  if (last?.kind === "system" && before && comesAlone(before) && comesAlone(entry) && sameKind(before, entry)) {
+  if (
+    last?.kind === "system" &&
+    before &&
+    comesAlone(before) &&
+    comesAlone(entry) &&
+    sameKind(before, entry)
+  ) {
     last.entries.push(entry);
     return;
   }

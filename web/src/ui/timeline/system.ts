@@ -26,7 +26,12 @@ export function saidOf(entries: readonly Entry[]): Said {
     const { user, role } = event.role_changed;
     const who = nameOf(user, "you");
     if (role === "owner") return { text: `${by} made ${who} the owner` };
-    return { text: role === "admin" ? `${by} made ${who} an admin` : `${who === "you" ? "You are" : `${who} is`} no longer an admin` };
+    return {
+      text:
+        role === "admin"
+          ? `${by} made ${who} an admin`
+          : `${who === "you" ? "You are" : `${who} is`} no longer an admin`,
+    };
   }
   if ("changed" in event) return { text: `${by} ${changed(event.changed)}` };
   if ("pinned" in event) return { text: `${by} pinned a message`, jump: event.pinned.message };
@@ -52,12 +57,17 @@ function namesOf(entries: readonly Entry[]): string {
 function changed(change: ConversationChange): string {
   const parts: string[] = [];
   if (change.name !== undefined) parts.push(`renamed it to “${change.name}”`);
-  if (change.topic !== undefined) parts.push(change.topic === "" ? "removed the topic" : `set the topic to “${change.topic}”`);
+  if (change.topic !== undefined)
+    parts.push(change.topic === "" ? "removed the topic" : `set the topic to “${change.topic}”`);
   if (change.public !== undefined) parts.push(change.public ? "made it public" : "made it private");
-  if (change.handle !== undefined && change.public === undefined) parts.push(`changed its address to #${change.handle}`);
+  if (change.handle !== undefined && change.public === undefined)
+    parts.push(`changed its address to #${change.handle}`);
   if (change.history !== undefined) {
-    parts.push(change.history === "all" ? "let new members read the history" : "hid the history from new members");
+    parts.push(
+      change.history === "all" ? "let new members read the history" : "hid the history from new members",
+    );
   }
-  if (change.posting !== undefined) parts.push(change.posting === "admins" ? "let only admins post" : "let everyone post");
+  if (change.posting !== undefined)
+    parts.push(change.posting === "admins" ? "let only admins post" : "let everyone post");
   return listOf(parts, 9) || "changed the settings";
 }
