@@ -70,6 +70,7 @@ fn examine() -> Result<Findings> {
     findings
         .errors
         .extend(wire::check(&text("crates/protocol/tests/wire/variants.rs")?, &text("docs/protocol.md")?));
+    findings.errors.extend(wire::check_codes(&text("docs/protocol.md")?, &sources));
     findings.errors.extend(locks::check_cargo(&text("Cargo.lock")?));
     findings.errors.extend(locks::check_npm(&text("web/package-lock.json")?));
     for settings in [".cargo/config.toml", "web/.npmrc"] {

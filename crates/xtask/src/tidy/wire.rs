@@ -2,7 +2,7 @@
 //!
 //! The list of variants is that of the wire tests, which the compiler keeps complete.
 
-use super::map::spans;
+use super::{Source, map::spans};
 
 pub(super) fn check(variants: &str, document: &str) -> Vec<String> {
     let lists = lists(variants);
@@ -22,6 +22,23 @@ pub(super) fn check(variants: &str, document: &str) -> Vec<String> {
     }
     errors
 }
+
+/// The codes that the document names are codes that the program can answer with.
+pub(super) fn check_codes(document: &str, sources: &[Source]) -> Vec<String> {
+    let Some(line) = document.lines().find(|line| line.starts_with(CODES)) else {
+        return vec![format!("docs/protocol.md: no line begins with `{CODES}`")];
+    };
+    let said = |code: &str| {
+        let quoted = format!("\"{code}\"");
+        sources.iter().any(|source| source.path.starts_with("crates/") && source.text.contains(&quoted))
+    };
+    spans(line)
+        .filter(|code| !said(code))
+        .map(|code| format!("docs/protocol.md: nobody answers `{code}`"))
+        .collect()
+}
+
+const CODES: &str = "Codes that clients may want to know:";
 
 /// `Type: A B C;` within `variants! { … }`.
 fn lists(source: &str) -> Vec<(String, Vec<String>)> {
@@ -57,5 +74,14 @@ mod tests {
         let document = "`add_contact` and {\"post\":1}\n```\n{\"invalid\":1}\n```\n";
         assert_eq!(check(source, document), ["docs/protocol.md: `block` of Command is not described"]);
         assert_eq!(check("nothing", document).len(), 1);
+    }
+
+    #[test]
+    fn a_code_that_nobody_answers_is_noticed() {
+        let text = "Refused::conflict(\"name_taken\", why)".to_owned();
+        let sources = [Source { path: "crates/a/src/b.rs".to_owned(), text }];
+        let document = format!("{CODES} `name_taken`, `gone`.\n");
+        assert_eq!(check_codes(&document, &sources), ["docs/protocol.md: nobody answers `gone`"]);
+        assert_eq!(check_codes("nothing", &sources).len(), 1);
     }
 }
