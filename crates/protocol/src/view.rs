@@ -198,6 +198,7 @@ pub struct ConversationView {
     /// The last message, for the list of conversations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
+    #[cfg_attr(feature = "openapi", schema(no_recursion))]
     pub last: Option<Box<Item>>,
 }
 

@@ -288,7 +288,11 @@ impl Layers {
             if let Some((section, other)) = clash {
                 // One of the two is a default, and right.
                 let origin = if other.source == Source::Default { &setting.source } else { &other.source };
-                let message = if other.source == Source::Default { "a value, not a section" } else { "a section, not a value" };
+                let message = if other.source == Source::Default {
+                    "a value, not a section"
+                } else {
+                    "a section, not a value"
+                };
                 let message = format!("expected {message}");
                 return Err(ConfigError::Wrong { key: section.clone(), origin: origin.clone(), message });
             }

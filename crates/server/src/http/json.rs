@@ -7,6 +7,8 @@
 use chinwag_protocol::{Kind, Refused};
 use serde::de::DeserializeOwned;
 
+use super::strict;
+
 /// How deep arrays and objects may be nested.
 pub const DEPTH_MAX: usize = 32;
 /// How many keys, values and openings of arrays and objects there may be.
@@ -20,12 +22,15 @@ const MESSAGE_CHARACTERS_MAX: usize = 200;
 /// `bad_json` with the path of the field that was wrong, or `too_large`.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     scan(bytes)?;
-    if let Ok(value) = serde_json::from_slice(bytes) {
+    let mut parser = serde_json::Deserializer::from_slice(bytes);
+    if let Ok(value) = strict::deserialize(&mut parser)
+        && parser.end().is_ok()
+    {
         return Ok(value);
     }
     // Keeping track of the path costs time, so it is done only once something is wrong.
     let mut parser = serde_json::Deserializer::from_slice(bytes);
-    let wrong = match serde_path_to_error::deserialize::<_, T>(&mut parser) {
+    let wrong = match serde_path_to_error::deserialize::<_, T>(strict::Strict(&mut parser)) {
         Err(wrong) => {
             let path = wrong.path().to_string();
             bad_field(path, &wrong.into_inner().to_string())
@@ -44,7 +49,8 @@ fn bad(path: &str, why: &str) -> Refused {
 /// The path of what is missing or there twice ends one step too early; the name is in the parser's words.
 fn bad_field(path: String, why: &str) -> Refused {
     let mut path = if path == "." { String::new() } else { path };
-    let named = ["missing field `", "duplicate field `"].into_iter().find_map(|start| why.strip_prefix(start));
+    let named =
+        ["missing field `", "duplicate field `"].into_iter().find_map(|start| why.strip_prefix(start));
     if let Some((name, _)) = named.and_then(|rest| rest.split_once('`')) {
         let dot = if path.is_empty() { "" } else { "." };
         path = format!("{path}{dot}{name}");

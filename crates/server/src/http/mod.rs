@@ -13,6 +13,7 @@ pub mod json;
 mod openapi;
 pub mod origin;
 mod refusal;
+mod strict;
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -165,7 +165,9 @@ impl AsyncRead for GuardedStream {
                 return Poll::Ready(Ok(()));
             }
             if matches!(this.phase, Phase::Faulty) {
-                return Poll::Ready(Ok(()));
+                // Not the end of the stream: the library would take that for a client that is gone, and not answer.
+                // It closes by itself after the answer.
+                return Poll::Pending;
             }
             let mut piece = [0; 4096];
             let mut piece = ReadBuf::new(&mut piece);

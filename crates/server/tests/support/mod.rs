@@ -16,15 +16,15 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that runs until it is dropped or stopped.
-pub struct Running {
-    pub address: SocketAddr,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<()>,
     _folder: tempfile::TempDir,
 }
 
 /// Starts a server on a fresh folder and any free port.
-pub async fn start(change: impl FnOnce(&mut Config)) -> Running {
+pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config { data: folder.path().into(), ..Config::default() };
     config.listen.set_port(0);
@@ -40,24 +40,24 @@ pub async fn start(change: impl FnOnce(&mut Config)) -> Running {
 
 impl Running {
     /// A connection to it.
-    pub async fn connect(&self) -> Raw {
+    pub(crate) async fn connect(&self) -> Raw {
         Raw { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
     }
 
     /// Sends one request of its own connection and reads its answer.
-    pub async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn ask(&self, request: impl AsRef<[u8]>) -> Answer {
         let mut raw = self.connect().await;
         raw.send(request).await;
         raw.answer().await
     }
 
     /// `Host: ...` of this server.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!("localhost:{}", self.address.port())
     }
 
     /// A whole request for JSON, with these further header lines.
-    pub fn post(&self, path: &str, headers: &str, body: &str) -> String {
+    pub(crate) fn post(&self, path: &str, headers: &str, body: &str) -> String {
         format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}\r\n{body}",
             self.host(),
@@ -66,19 +66,19 @@ impl Running {
     }
 
     /// A whole request without a body, with these further header lines.
-    pub fn get(&self, path: &str, headers: &str) -> String {
+    pub(crate) fn get(&self, path: &str, headers: &str) -> String {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", self.host())
     }
 
     /// A good handshake, with these further header lines.
-    pub fn handshake(&self, headers: &str) -> String {
+    pub(crate) fn handshake(&self, headers: &str) -> String {
         let usual = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
         self.get("/api/ws", &format!("{usual}{headers}"))
     }
 
     /// Makes an account; answers its token.
-    pub async fn register(&self, handle: &str) -> String {
+    pub(crate) async fn register(&self, handle: &str) -> String {
         let body = format!(r#"{{"handle":"{handle}","password":"correct horse"}}"#);
         let answer = self.ask(self.post("/api/register", "", &body)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
@@ -87,7 +87,7 @@ impl Running {
     }
 
     /// Stops it and waits for its end.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let _ = self.stop.take().unwrap().send(());
         tokio::time::timeout(PATIENCE, self.ended).await.expect("the server ends").unwrap();
     }
@@ -95,15 +95,15 @@ impl Running {
 
 /// An answer of HTTP.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The only value of a header.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
         let first = values.next();
         assert_eq!(values.next(), None, "{name} is there twice");
@@ -111,20 +111,20 @@ impl Answer {
     }
 
     /// The code of the refusal in it.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let refused: serde_json::Value = serde_json::from_str(&self.body).expect("a refusal is JSON");
         refused["code"].as_str().expect("a refusal has a code").to_owned()
     }
 }
 
 /// A connection.
-pub struct Raw {
-    pub stream: TcpStream,
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Raw {
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The server may refuse and close before it has read everything.
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
@@ -135,12 +135,12 @@ impl Raw {
         read.expect("the server answers or closes").is_ok_and(|len| len > 0)
     }
 
-    pub async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("an answer before the end of the connection")
     }
 
     /// The next answer; `None` if the connection ends instead.
-    pub async fn try_answer(&mut self) -> Option<Answer> {
+    pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
@@ -166,13 +166,13 @@ impl Raw {
     }
 
     /// Waits until the server closes the connection without another word.
-    pub async fn closes(mut self) {
+    pub(crate) async fn closes(mut self) {
         while self.more().await {}
         assert!(self.read.is_empty(), "unexpected: {:?}", String::from_utf8_lossy(&self.read));
     }
 
     /// Reads frames of the server up to its close frame; answers its code.
-    pub async fn close_code(mut self) -> u16 {
+    pub(crate) async fn close_code(mut self) -> u16 {
         loop {
             while let Some((opcode, payload)) = self.take_frame() {
                 if opcode == 8 {
@@ -184,7 +184,7 @@ impl Raw {
     }
 
     /// The next text frame.
-    pub async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         loop {
             if let Some((opcode, payload)) = self.take_frame() {
                 assert_eq!(opcode, 1, "{payload:?}");
@@ -210,7 +210,7 @@ impl Raw {
 }
 
 /// A masked frame with any first byte.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     match payload.len() {
         len @ 0..=125 => out.push(0x80 | len as u8),
@@ -228,4 +228,3 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
     out
 }
-
