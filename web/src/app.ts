@@ -525,9 +525,15 @@ export class App implements Ask {
     return false;
   }
 
-  #ended(closing: Closing): void {
-    if (closing.reason.kind === "not_signed_in") void this.#sessionEnded(closing.reason);
-    else batch(() => this.state.session.setPhase(this.state.session.phase, closing.reason));
+  /** A server that shuts down may say in its haste that nobody is signed in: ask before all is thrown away. */
+  async #ended({ reason }: Closing): Promise<boolean> {
+    if (reason.kind === "not_signed_in") {
+      if ((await http.hasSession()) !== false) return true;
+      await this.#sessionEnded(reason);
+      return false;
+    }
+    this.state.session.setPhase(this.state.session.phase, reason);
+    return reason.code !== "unsupported_version";
   }
 
   async #sessionEnded(reason: Refused): Promise<void> {

@@ -85,6 +85,7 @@ test("a session that was ended leaves nothing behind and says why", async () => 
   await pass(500);
   await settled();
   const reason = { kind: "not_signed_in", code: "session_ended", message: "signed out elsewhere" } as const;
+  browser.signedIn = false;
   socket.say({ closing: { reason } });
   await settled();
   expect(app.state.session).toMatchObject({ phase: "signed_out", ended: reason, me: undefined });
@@ -94,6 +95,23 @@ test("a session that was ended leaves nothing behind and says why", async () => 
   const before = Far.all.length;
   await pass(60_000);
   expect(Far.all.length).toBe(before);
+});
+
+test("a server that is wrong about the session is asked again, slowly", async () => {
+  const { app, socket } = await browser.online();
+  const reason = {
+    kind: "not_signed_in",
+    code: "too_slow",
+    message: "the first frame must come in time",
+  } as const;
+  socket.say({ closing: { reason } });
+  await settled();
+  expect(app.state.session.phase).toBe("signed_in");
+  const before = Far.all.length;
+  await pass(29_000);
+  expect(Far.all.length).toBe(before);
+  await pass(31_000);
+  expect(Far.all.length).toBeGreaterThan(before);
 });
 
 test("a refused upgrade of a dead session ends in the sign-in page, of a dead server in another attempt", async () => {

@@ -14,6 +14,7 @@ import {
   PROTOCOL_VERSION,
   type ServerFrame,
 } from "../protocol/types";
+import { Clock } from "./clock";
 
 export interface SocketEvents {
   /** Where to go on; asked at each attempt. */
@@ -22,8 +23,8 @@ export interface SocketEvents {
   connecting(): void;
   /** The connection is gone; the next attempt is made then, if any. */
   gone(retryAt: number | undefined): void;
-  /** The server does not want us back by ourselves. */
-  ended(closing: Closing): void;
+  /** The server does not want us back by ourselves. Answers whether to go on trying all the same. */
+  ended(closing: Closing): Promise<boolean>;
   /** An attempt failed before the server said anything. Answers whether to go on trying. */
   failed(): Promise<boolean>;
 }
@@ -31,6 +32,7 @@ export interface SocketEvents {
 const first_ms = 500;
 const longest_ms = 30_000;
 const opening_ms = 15_000;
+const slow_ms = 30_000;
 
 export class Socket {
   #socket: WebSocket | undefined;
@@ -42,7 +44,7 @@ export class Socket {
   #heardAt = 0;
   #hint: number | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #beat: ReturnType<typeof setInterval> | undefined;
+  readonly #clock = new Clock(() => this.#pulse());
   readonly #stopListening: () => void;
 
   constructor(
@@ -88,6 +90,7 @@ export class Socket {
   /** Stops for good. */
   destroy(): void {
     this.stop();
+    this.#clock.destroy();
     this.#stopListening();
   }
 
@@ -153,32 +156,51 @@ export class Socket {
     if ("welcome" in frame) this.#welcome(frame.welcome.heartbeat_ms);
     else if ("resumed" in frame) this.#welcome(frame.resumed.heartbeat_ms);
     else if ("closing" in frame) {
-      const closing = frame.closing;
-      if (closing.retry_after_ms === undefined) {
-        this.stop();
-        this.events.gone(undefined);
-        this.events.ended(closing);
-        return;
-      }
+      this.#closing(frame.closing);
+      return;
+    }
+    this.events.frame(frame);
+  }
+
+  #closing(closing: Closing): void {
+    if (closing.retry_after_ms !== undefined) {
       this.#hint = closing.retry_after_ms;
       this.#drop();
       return;
     }
-    this.events.frame(frame);
+    this.#close();
+    this.events.gone(undefined);
+    // Whoever is sent away for good and comes back all the same comes back slowly.
+    this.#hint = slow_ms;
+    this.#ask(this.events.ended(closing));
+  }
+
+  /** Goes on trying if the answer is yes, and nothing else has happened meanwhile. */
+  #ask(answer: Promise<boolean>): void {
+    void answer.then((goOn) => {
+      if (!this.#running || this.#socket || this.#retry) return;
+      if (goOn) this.#again();
+      else this.stop();
+    });
   }
 
   #welcome(heartbeat_ms: number): void {
     this.#greeted = true;
     this.#attempts = 0;
     this.#heartbeat_ms = Math.max(1_000, heartbeat_ms);
-    clearInterval(this.#beat);
-    this.#beat = setInterval(() => this.#pulse(), this.#heartbeat_ms / 2);
+    this.#clock.every(this.#heartbeat_ms / 4);
   }
 
   #pulse(): void {
+    if (!this.open) return;
     const now = Date.now();
+    const quiet_ms = this.#heartbeat_ms / 2;
     if (now - this.#heardAt > 2 * this.#heartbeat_ms) this.#drop();
-    else if (now - this.#sentAt >= this.#heartbeat_ms / 2 || now - this.#heardAt >= this.#heartbeat_ms / 2) {
+    // A ping that was just sent is given its time.
+    else if (
+      now - this.#sentAt >= quiet_ms ||
+      (now - this.#heardAt >= quiet_ms && now - this.#sentAt >= quiet_ms / 2)
+    ) {
       this.send({ ping: {} });
     }
   }
@@ -200,15 +222,11 @@ export class Socket {
       this.#again();
       return;
     }
-    void this.events.failed().then((goOn) => {
-      if (!this.#running || this.#socket || this.#retry) return;
-      if (goOn) this.#again();
-      else this.stop();
-    });
+    this.#ask(this.events.failed());
   }
 
   #close(): void {
-    clearInterval(this.#beat);
+    this.#clock.stop();
     this.#greeted = false;
     const socket = this.#socket;
     this.#socket = undefined;
