@@ -149,8 +149,8 @@ pub trait Publish: Send + Sync {
 ///
 /// These are plain look-ups: what a viewer may see is decided in [`crate::reading`].
 pub trait Reader: Facts {
-    /// Users whose handle or name contains the text, those that begin with it first, then by id; all for an empty
-    /// text. Both sides are compared as [`crate::reading::fold`] makes them; the bot and the deleted are left out.
+    /// Users whose handle or name contains the text, those that begin with it first, then by handle; all for an
+    /// empty text. Both sides are compared as [`crate::reading::fold`] makes them; the text comes so.
     fn find_users(&self, folded: &str, limit: usize) -> Known<Vec<Arc<User>>>;
     /// Public, not closed conversations whose handle, name or topic contains the text, compared likewise.
     fn find_conversations(&self, folded: &str, limit: usize) -> Known<Vec<Arc<Conversation>>>;

@@ -1,14 +1,14 @@
 //! Catching up: which logs somebody may follow, from where, and the entries he missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_protocol::{Entry, LogId, Refused, Seq, UserId, UserKind};
+use chinwag_protocol::{ConversationId, Entry, Event, LogId, Refused, Seq, UserId, UserKind};
 
 use super::{
     Viewer,
     view::{hide, is_hidden},
 };
-use crate::{facts::Known, port::Reader, record::Member};
+use crate::{facts::Known, limits::PAGE_ENTRIES_MAX, port::Reader, record::Member};
 
 /// Whoever missed more than this starts afresh: a snapshot is smaller.
 pub const CATCH_UP_MAX: u32 = 5_000;
@@ -98,9 +98,12 @@ pub(super) fn catch_up(viewer: &Viewer<'_>, positions: &[(LogId, Seq)]) -> Known
             return Ok(CatchUp::TooMuch);
         }
     }
+    let entered = entered_meanwhile(reader, me, &named)?;
     for member in reader.memberships(me)? {
         let log = LogId::Conversation(member.conversation);
-        if !named.contains_key(&log) && !reader.conversation(member.conversation)?.is_none_or(|c| c.closed) {
+        let closed = reader.conversation(member.conversation)?.is_none_or(|conversation| conversation.closed);
+        // One that was entered and closed meanwhile: the client hears that it entered, so it must hear the end.
+        if !named.contains_key(&log) && (!closed || entered.contains(&member.conversation)) {
             named.insert(log, member.entered.seq);
         }
     }
@@ -126,6 +129,32 @@ pub(super) fn catch_up(viewer: &Viewer<'_>, positions: &[(LogId, Seq)]) -> Known
         }
     }
     Ok(CatchUp::Entries(missed))
+}
+
+/// The conversations that the missed entries of a user's own log will make his client enter.
+fn entered_meanwhile(
+    reader: &dyn Reader,
+    user: UserId,
+    named: &BTreeMap<LogId, Seq>,
+) -> Known<BTreeSet<ConversationId>> {
+    let log = LogId::User(user);
+    let mut entered = BTreeSet::new();
+    let head = reader.head(log)?.position.seq;
+    let mut after = named.get(&log).copied().unwrap_or(head);
+    if head.0.saturating_sub(after.0) > CATCH_UP_MAX {
+        // Far too much anyway.
+        return Ok(entered);
+    }
+    while after < head {
+        let entries = reader.entries(log, after, head, PAGE_ENTRIES_MAX)?;
+        let Some(last) = entries.last() else { break };
+        after = last.seq;
+        entered.extend(entries.iter().filter_map(|entry| match &entry.event {
+            Event::Entered { conversation } => Some(conversation.id),
+            _ => None,
+        }));
+    }
+    Ok(entered)
 }
 
 fn is_gone(reader: &dyn Reader, user: UserId, log: LogId) -> Known<bool> {

@@ -3,7 +3,7 @@
 //! Random people give random commands; afterwards everything that a snapshot and a page of history show is worked
 //! out a second time from the raw entries alone, by the plainest code, and compared.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_protocol::{
     Anchor, Answer, Command, ConversationChange, ConversationId, ConversationKind, Entry, Event, History,
@@ -12,7 +12,7 @@ use chinwag_protocol::{
 use proptest::prelude::*;
 
 use super::{
-    CatchUp, catch_up, entries_for, is_hidden,
+    CatchUp, Missed, catch_up, entries_for, is_hidden,
     memory::{ANNA, BELA, CARLA, DORA, GUS, OPAL, Town},
     snapshot,
 };
@@ -385,6 +385,8 @@ fn check_catching_up(
         panic!("so little is never too much")
     };
     let before: BTreeMap<LogId, Seq> = from.iter().copied().collect();
+    check_list(town, user, &before, &runs);
+    let entered = entered_after(town, user, before[&LogId::User(user)]);
     for (id, told) in all {
         let log = LogId::Conversation(*id);
         let mut sent = Vec::new();
@@ -398,7 +400,7 @@ fn check_catching_up(
             continue;
         };
         let last = member.until.unwrap_or(told.head.seq).0;
-        let listed = member.until.is_none() && !told.closed;
+        let listed = member.until.is_none() && (!told.closed || entered.contains(id));
         let first = match before.get(&log) {
             Some(seq) => member.since.0.max(seq.0 + 1),
             None if listed => member.entered.seq.0 + 1,
@@ -406,6 +408,39 @@ fn check_catching_up(
         };
         assert_eq!(sent, (first..=last).collect::<Vec<_>>(), "user {user}, log {log}");
     }
+}
+
+fn entered_after(town: &Town, user: UserId, after: Seq) -> Vec<ConversationId> {
+    let own = town.memory.logs.get(&LogId::User(user)).map_or(&[][..], Vec::as_slice);
+    let later = own.iter().filter(|entry| entry.seq > after);
+    later
+        .filter_map(|entry| match &entry.event {
+            Event::Entered { conversation } => Some(conversation.id),
+            _ => None,
+        })
+        .collect()
+}
+
+/// L3: what a client lists after it was sent what it missed is what it would list with a fresh snapshot.
+fn check_list(town: &Town, user: UserId, before: &BTreeMap<LogId, Seq>, runs: &[Missed]) {
+    let mut listed: BTreeSet<ConversationId> = BTreeSet::new();
+    listed.extend(before.keys().filter_map(|log| match log {
+        LogId::Conversation(id) => Some(*id),
+        _ => None,
+    }));
+    for run in runs {
+        let (entries, _) = entries_for(&town.memory, user, run.log, run.from, 10_000).unwrap();
+        for entry in entries {
+            match (run.log, entry.event) {
+                (_, Event::Entered { conversation }) => drop(listed.insert(conversation.id)),
+                (_, Event::Departed { conversation }) => drop(listed.remove(&conversation)),
+                (LogId::Conversation(id), Event::Closed {}) => drop(listed.remove(&id)),
+                _ => {}
+            }
+        }
+    }
+    let shown = snapshot(&town.memory, &Town::actor(user)).unwrap();
+    assert_eq!(listed, shown.conversations.iter().map(|view| view.id).collect(), "user {user}");
 }
 
 proptest! {
@@ -454,7 +489,7 @@ fn chance_comes_upon_every_kind_of_event() {
     check(&run.town, &places);
     let kind =
         |event: &Event| serde_json::to_value(event).unwrap().as_object().unwrap().keys().next().cloned();
-    let kinds: std::collections::BTreeSet<String> =
+    let kinds: BTreeSet<String> =
         run.town.memory.logs.values().flatten().filter_map(|entry| kind(&entry.event)).collect();
     for expected in [
         "created",

@@ -9,7 +9,7 @@ use chinwag_protocol::{ConversationId, InviteId, JoinedBy, Millis, Refused, Repl
 use sha2::{Digest, Sha256};
 
 use super::{
-    membership::{enter, may_bring, room},
+    membership::{enter, may_bring, not_banned, room},
     missing,
     rights::place,
 };
@@ -122,6 +122,7 @@ pub fn redeem(plan: &mut Plan<'_>, actor: &Actor, token: &str) -> Known<Reply> {
     if !place.rights.grounds.member {
         place.rights.grounds.shares = true;
         place.need(Action::UseInvite)?;
+        not_banned(&place)?;
         admit(plan, &invite, actor.user)?;
     }
     Ok(Reply::Conversation { conversation: invite.conversation })
@@ -224,9 +225,11 @@ mod tests {
 
     #[test]
     fn a_ban_is_stronger_than_a_link() {
-        let (mut town, group, token) = invited();
-        town.done(ANNA, Command::RemoveMember { conversation: group, user: DORA, ban: true });
-        assert_eq!(town.code(DORA, Command::UseInvite { token }), "forbidden");
+        for (user, expected) in [(DORA, "forbidden"), (GUS, "banned")] {
+            let (mut town, conversation, token) = invited();
+            town.done(ANNA, Command::RemoveMember { conversation, user, ban: true });
+            assert_eq!(town.code(user, Command::UseInvite { token }), expected);
+        }
     }
 
     #[test]
