@@ -10,3 +10,6 @@ pub mod memory;
 pub mod sqlite;
 
 pub use engine::{Clock, Decide};
+
+#[cfg(test)]
+mod suite;

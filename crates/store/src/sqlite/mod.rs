@@ -14,6 +14,7 @@ mod open;
 mod pool;
 mod reader;
 mod row;
+mod scrub;
 mod search;
 mod writer;
 
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 
 pub use files::OpenError;
 pub use open::{Options, SCHEMA, open};
+pub use scrub::{Progress, Report, scrub};
 
 use crate::engine;
 use files::Folder;

@@ -90,7 +90,6 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     let mut conn = Connection::open(&file).map_err(|cause| failed("opening the file", cause.into()))?;
     configure(&conn, options.pages_max)
         .map_err(|cause| failed("configuring the connection", cause.into()))?;
-    check_meta(&conn, &file)?;
     migrate(&mut conn).map_err(|cause| failed("migrating", cause))?;
     let epoch = epoch(&conn).map_err(|cause| failed("reading its epoch", cause))?;
 
@@ -193,7 +192,17 @@ pub(super) fn check_version(file: &Path) -> Result<(), OpenError> {
     if !header.starts_with(b"SQLite format 3\0") || !matches!(application, APPLICATION | 0) {
         return Err(OpenError::Foreign { file: file.to_owned() });
     }
-    check_compat(file, compat)
+    check_compat(file, compat)?;
+    // A newer server may have been killed before its version reached the file: then only the log knows of it.
+    // A connection that only reads leaves both as they are.
+    let log = file.with_extension("db-wal");
+    if std::fs::metadata(log).is_ok_and(|meta| meta.len() > 0)
+        && let Ok(conn) = read_only(file)
+        && let Ok(compat) = conn.query_row("PRAGMA user_version", [], |row| row.get(0))
+    {
+        check_compat(file, compat)?;
+    }
+    Ok(())
 }
 
 fn check_compat(file: &Path, compat: u32) -> Result<(), OpenError> {
@@ -201,14 +210,6 @@ fn check_compat(file: &Path, compat: u32) -> Result<(), OpenError> {
         return Err(OpenError::Newer { file: file.to_owned(), compat, schema: SCHEMA });
     }
     Ok(())
-}
-
-/// The same once the log was read too: a newer binary may have been killed before its header reached the file.
-fn check_meta(conn: &Connection, file: &Path) -> Result<(), OpenError> {
-    let compat = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|cause| {
-        OpenError::Store { file: file.to_owned(), doing: "reading its version", cause: cause.into() }
-    })?;
-    check_compat(file, compat)
 }
 
 fn migrate(conn: &mut Connection) -> Result<(), Cause> {

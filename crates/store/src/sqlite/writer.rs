@@ -431,6 +431,5 @@ impl Writer {
             }
         }
         self.checkpoint(CheckpointMode::TRUNCATE);
-        let _ = self.execute("PRAGMA optimize");
     }
 }
