@@ -20,7 +20,7 @@ mod view;
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Answer, ConversationId, LogId, Millis, Query, Refused, Seq, SessionId, SessionView, Snapshot, UserId,
+    Answer, ConversationId, LogId, Millis, Query, Refused, Seq, SessionView, Snapshot, UserId,
 };
 
 pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
@@ -31,14 +31,15 @@ use crate::{
     facts::Known,
     limits::PAGE_ENTRIES_MAX,
     port::{Actor, Reader},
-    record::{Conversation, Member, User},
+    record::{Conversation, Member, Session, User},
+    rules::sessions::is_live,
 };
 
 /// Who looks, after his session and account were found good.
 struct Viewer<'r> {
     reader: &'r dyn Reader,
     user: Arc<User>,
-    session: SessionId,
+    session: Arc<Session>,
 }
 
 impl<'r> Viewer<'r> {
@@ -46,7 +47,7 @@ impl<'r> Viewer<'r> {
         let session = reader.session(actor.session)?.filter(|session| session.user == actor.user);
         let user = reader.user(actor.user)?.filter(|user| user.is_active());
         match (session, user) {
-            (Some(session), Some(user)) => Ok(Self { reader, user, session: session.id }),
+            (Some(session), Some(user)) => Ok(Self { reader, user, session }),
             _ => Err(Refused::not_signed_in().into()),
         }
     }
@@ -64,6 +65,9 @@ impl<'r> Viewer<'r> {
 /// Who is online only the server knows: it fills in [`Answer::Online`] and the `online` of sessions.
 pub fn answer(reader: &dyn Reader, actor: &Actor, query: &Query, at: Millis) -> Known<Answer> {
     let viewer = &Viewer::new(reader, actor)?;
+    if !is_live(&viewer.session, at) {
+        return Err(Refused::not_signed_in().into());
+    }
     Ok(match query {
         Query::Snapshot {} => Answer::Snapshot(Box::new(view::snapshot(viewer)?)),
         Query::Users { users } => Answer::Users(people::users(viewer, users)?),
@@ -97,7 +101,7 @@ pub fn answer(reader: &dyn Reader, actor: &Actor, query: &Query, at: Millis) -> 
         Query::Search { text, page, limit } => {
             Answer::Search(search::search(viewer, text, page.as_deref(), *limit)?)
         }
-        Query::Sessions {} => Answer::Sessions(sessions(viewer)?),
+        Query::Sessions {} => Answer::Sessions(sessions(viewer, at)?),
         Query::Invites { conversation } => Answer::Invites(people::invites(viewer, *conversation, at)?),
         Query::Invite { token } => Answer::Conversation(Box::new(people::invite(viewer, token, at)?)),
         Query::Online { conversation } => {
@@ -107,10 +111,11 @@ pub fn answer(reader: &dyn Reader, actor: &Actor, query: &Query, at: Millis) -> 
     })
 }
 
-fn sessions(viewer: &Viewer<'_>) -> Known<Vec<SessionView>> {
+fn sessions(viewer: &Viewer<'_>, at: Millis) -> Known<Vec<SessionView>> {
     let sessions = viewer.reader.sessions(viewer.user.id)?;
     Ok(sessions
         .iter()
+        .filter(|session| is_live(session, at))
         .map(|session| SessionView {
             session: session.id,
             device: session.device.clone(),

@@ -398,14 +398,18 @@ fn guests_have_no_directory_and_administrators_no_content() {
 
 #[test]
 fn a_session_that_ended_reads_nothing() {
-    let mut town = Town::new();
+    let town = Town::new();
     let mut actor = Town::actor(ANNA);
     actor.session = chinwag_protocol::SessionId(BELA.0);
     for actor in [actor, Town::actor(UserId(NOBODY))] {
         let answer = super::answer(&town.memory, &actor, &Query::Snapshot {}, chinwag_protocol::Millis(0));
         assert!(matches!(answer, Err(crate::Stop::Refused(refused)) if refused == Refused::not_signed_in()));
     }
-    assert_eq!(town.code(ANNA, Command::OpenDirect { user: BELA }), "ok");
+    let ask = |at| {
+        super::answer(&town.memory, &Town::actor(ANNA), &Query::Sessions {}, chinwag_protocol::Millis(at))
+    };
+    assert!(matches!(ask(0), Ok(Answer::Sessions(sessions)) if sessions.len() == 1));
+    assert!(ask(crate::limits::SESSION_IDLE_MS).is_err(), "unused for too long");
 }
 
 #[test]

@@ -167,7 +167,7 @@ pub(super) fn snapshot(viewer: &Viewer<'_>) -> Known<Snapshot> {
     named.remove(&me.id);
     Ok(Snapshot {
         me: me.profile(),
-        session: viewer.session,
+        session: viewer.session.id,
         settings: me.settings.clone(),
         conversations,
         users: profiles(reader, named)?,
