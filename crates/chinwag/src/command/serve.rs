@@ -91,5 +91,9 @@ pub(crate) fn scrub(out: &Out, args: &Scrub) -> Outcome {
         || json!({ "entries": entries, "records": records, "damaged": damaged }),
         || format!("{entries} entries and {records} records checked, {damaged} damaged"),
     )?;
-    if report.is_clean() { Ok(()) } else { failed("the store is damaged: restore what is named from a backup") }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        failed("the store is damaged: restore what is named from a backup")
+    }
 }

@@ -192,6 +192,12 @@ impl Task {
             }
         }
         if matches!(end, End::Closed) {
+            // What was read is worth telling; questions have nobody who waits for them any more.
+            while let Ok(ask) = self.asks.try_recv() {
+                if matches!(ask, Ask::Read(..)) {
+                    let _ = self.pass_on(&mut link, &mut talk, ask).await;
+                }
+            }
             let _ = self.tell_cursors(&mut link, &mut talk).await;
         }
         link.close().await;

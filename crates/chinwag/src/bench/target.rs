@@ -1,0 +1,228 @@
+//! The server under test: one of our own, or one that is there already.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chinwag_client::{Address, Http};
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::oneshot,
+    time::timeout,
+};
+
+use super::{machine, report::Report};
+use crate::{
+    args::{BenchCommon, Global},
+    exit::{Outcome, Stop, failed},
+    show::note,
+};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const END_WITHIN: Duration = Duration::from_secs(12);
+/// So many of the server's last lines are kept, to show them if something fails.
+const LINES_KEPT: usize = 20;
+
+/// Rates of `[limits]`; a load test would measure them and not the server.
+const RATES: &[&str] = &[
+    "messages_per_account",
+    "messages_per_conversation",
+    "commands_per_account",
+    "frames_per_connection",
+    "pings_per_connection",
+    "resumes_per_session",
+    "searches_per_account",
+    "queries_per_account",
+    "sign_ins_per_address",
+    "registrations_per_address",
+    "failures_per_address",
+    "strangers_per_account",
+];
+/// Counts of `[limits]`.
+const COUNTS: &[&str] = &[
+    "connections_per_session",
+    "connections_per_user",
+    "connections_per_address",
+    "connections_per_private_address",
+];
+
+/// A server to be measured.
+pub(super) struct Target {
+    pub(super) server: Address,
+    /// Where accounts are kept between runs; only of a server of our own.
+    pub(super) data: Option<PathBuf>,
+    pub(super) pid: Option<u32>,
+    fdatasync_ms: Option<f64>,
+    own: Option<Own>,
+}
+
+struct Own {
+    child: Child,
+    lines: Lines,
+    _folder: Option<TempDir>,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Target {
+    pub(super) async fn prepare(global: &Global, common: &BenchCommon) -> Outcome<Self> {
+        if let Some(server) = &global.server {
+            let target =
+                Self { server: server.clone(), data: None, pid: common.pid, fdatasync_ms: None, own: None };
+            Http { server: server.clone(), token: None }.server_info().await?;
+            note(&format!("Measuring {server}; its own [limits] apply."));
+            return Ok(target);
+        }
+        let (data, folder) = match &common.data {
+            Some(data) => (data.clone(), None),
+            None => {
+                let folder = tempfile::Builder::new().prefix("chinwag-bench-").tempdir()?;
+                (folder.path().to_owned(), Some(folder))
+            }
+        };
+        fs::create_dir_all(&data)?;
+        let fdatasync_ms = Some(machine::fdatasync_ms(&data)?);
+        let config = data.join("bench.toml");
+        fs::write(&config, lifted())?;
+        let (child, lines, server) = start(&data, &config).await?;
+        let pid = child.id();
+        let own = Some(Own { child, lines, _folder: folder });
+        Ok(Self { server, data: Some(data), pid, fdatasync_ms, own })
+    }
+
+    /// The same without the process, for tasks of their own.
+    pub(super) fn for_tasks(&self) -> Self {
+        Self { server: self.server.clone(), data: None, pid: self.pid, fdatasync_ms: None, own: None }
+    }
+
+    /// Adds what a reader needs in order to compare the figures.
+    pub(super) fn describe(&self, report: &mut Report) {
+        report.machine(self.fdatasync_ms);
+        if self.own.is_some() {
+            let lifted: Vec<String> = RATES.iter().chain(COUNTS).map(ToString::to_string).collect();
+            report.list("limits_lifted", lifted);
+        }
+    }
+
+    /// Ends the server if it is our own, and tells what it said last.
+    pub(super) async fn end(self) -> String {
+        let Some(mut own) = self.own else { return String::new() };
+        let asked = own.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = asked {
+            // It may have ended by itself, which the wait below finds out.
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        if timeout(END_WITHIN, own.child.wait()).await.is_err() {
+            note("The server did not end within 12 seconds and was killed.");
+            let _ = own.child.kill().await;
+        }
+        own.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+}
+
+fn lifted() -> String {
+    let rates = RATES.iter().map(|name| format!("{name} = {{ per_s = 1000000000.0, burst = 4294967295 }}\n"));
+    let counts = COUNTS.iter().map(|name| format!("{name} = 4294967295\n"));
+    format!(
+        "# Written by `chinwag bench`: the rates are lifted for a load test.\n[limits]\n{}",
+        rates.chain(counts).collect::<String>()
+    )
+}
+
+async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
+    let mut child = Command::new(env::current_exe()?)
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .arg("--data")
+        .arg(data)
+        .arg("--config")
+        .arg(config)
+        .env_remove("CHINWAG_LISTEN")
+        .env_remove("CHINWAG_DATA")
+        .env_remove("CHINWAG_SERVER")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let lines = Lines::default();
+    let (found, address) = oneshot::channel();
+    let (output, errors) = (child.stdout.take(), child.stderr.take());
+    if let (Some(output), Some(errors)) = (output, errors) {
+        tokio::spawn(listen(output, lines.clone(), Some(found)));
+        tokio::spawn(listen(errors, lines.clone(), None));
+    }
+    let ready = async {
+        let Ok(address) = address.await else {
+            return failed("the server ended before it was ready");
+        };
+        let http = Http { server: address, token: None };
+        let mut pause = tokio::time::interval(Duration::from_millis(20));
+        loop {
+            pause.tick().await;
+            match http.server_info().await.map_err(Stop::from) {
+                Ok(_) => return Ok(http.server),
+                Err(Stop::Unreachable(_)) => {}
+                Err(stop) => return Err(stop),
+            }
+        }
+    };
+    match timeout(READY_WITHIN, ready).await {
+        Ok(Ok(server)) => Ok((child, lines, server)),
+        Ok(Err(stop)) => {
+            note(&lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
+            Err(stop)
+        }
+        Err(_) => failed("the server was not ready within 30 seconds"),
+    }
+}
+
+/// Keeps the last lines, and looks for the address in them.
+async fn listen(from: impl AsyncRead + Unpin, kept: Lines, mut found: Option<oneshot::Sender<Address>>) {
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(address) = address_in(&line)
+            && let Some(found) = found.take()
+        {
+            // Nobody waits any more once the patience is over.
+            let _ = found.send(address);
+        }
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == LINES_KEPT {
+            kept.remove(0);
+        }
+        kept.push(line);
+    }
+}
+
+fn address_in(line: &str) -> Option<Address> {
+    let from = line.find("http://127.0.0.1:")?;
+    let word = line[from..].split(|c: char| c.is_whitespace() || c == '"').next()?;
+    word.parse().ok().filter(|address: &Address| address.port != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_what_the_server_prints() {
+        let found = |line| address_in(line).map(|address| address.port);
+        assert_eq!(found("  Open http://127.0.0.1:4711 in a browser"), Some(4711));
+        assert_eq!(found("http://127.0.0.1:4711/#/setup/abc"), Some(4711));
+        assert_eq!(found("listening"), None);
+        assert_eq!(found("http://127.0.0.1:0"), None);
+    }
+
+    #[test]
+    fn what_is_lifted_is_toml() {
+        let table: toml::Table = lifted().parse().unwrap();
+        assert_eq!(table["limits"].as_table().unwrap().len(), RATES.len() + COUNTS.len());
+    }
+}
