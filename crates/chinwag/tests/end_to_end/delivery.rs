@@ -105,9 +105,9 @@ fn l1_a_reader_that_stalls_gets_everything_later() {
     bee.join(group);
     let mut stalled = bee.connect();
     let mut writer = anna.connect();
-    let text = "y".repeat(15_000);
+    let text = "y".repeat(7_900);
     // Far more than the outbox and both sockets' buffers hold.
-    const COUNT: u32 = 2_000;
+    const COUNT: u32 = 3_000;
     for number in 0..COUNT {
         let question = writer.command(crate::support::say(group, &number.to_string(), &format!("{number} {text}")));
         writer.until(|frame| match frame {

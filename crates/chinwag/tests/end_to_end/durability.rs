@@ -128,7 +128,7 @@ fn d5_what_was_refused_never_appears() {
     let server = Server::start(data.path());
     let (anna, bee) = (server.register("anna"), server.register("bee"));
     let group = anna.group("Quiet");
-    assert_eq!(bee.post(group, "x", "not a member").map_err(|refused| refused.kind), Err(Kind::NotFound));
+    assert_eq!(bee.post(group, "x", "not a member").map_err(|refused| refused.kind), Err(Kind::Forbidden));
     assert_eq!(anna.post(group, "y", "").map_err(|refused| refused.kind), Err(Kind::Invalid));
     server.kill();
     let server = Server::start(data.path());

@@ -319,7 +319,7 @@ pub fn post<T: DeserializeOwned>(
         Refused::new(chinwag_protocol::Kind::Unavailable, "unreachable", error.to_string())
     };
     let mut answer = Vec::new();
-    let talk = || -> std::io::Result<()> {
+    let mut talk = || -> std::io::Result<()> {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.write_all(head.as_bytes())?;
