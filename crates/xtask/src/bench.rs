@@ -52,6 +52,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// What the load generator told with `--json`.
+pub(crate) fn report(printed: &str) -> Result<Value> {
+    let line =
+        printed.lines().rfind(|line| line.starts_with('{')).context("chinwag bench printed no JSON")?;
+    serde_json::from_str(line).context("chinwag bench printed something else than JSON")
+}
+
 /// One row for each number, word or truth, named by its path.
 fn flatten(run: &str, path: &str, value: &Value, rows: &mut Vec<String>) {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };

@@ -14,6 +14,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 
 use super::{counts::Counts, tools};
 use crate::{
+    bench::report,
     cargo::{Workspace, cargo},
     shell::{self, program},
     tidy, types, web,
@@ -181,19 +182,19 @@ fn browser() -> Result<Counts, Failed> {
     judged(finished, counts)
 }
 
-/// Two seconds of direct messages: shows that the tool runs, not how fast the server is.
+/// Two seconds of direct messages: shows that the tool runs and nothing is lost, not how fast the server is.
 fn bench() -> Result<Counts, Failed> {
     let binary = binary()?;
-    let finished = watch(
-        &mut program(
-            &binary,
-            &shell::root(),
-            &["bench", "dm", "--seconds", "2", "--warm-up", "1", "--pairs", "4"],
-        ),
-        SHORT,
-    )?;
-    if finished.failure.is_none() && !finished.text.contains("p99") {
-        return Err(anyhow!("chinwag bench printed no figures").into());
+    let arguments = ["bench", "--json", "dm", "--seconds", "2", "--warm-up", "1", "--pairs", "4"];
+    let finished = watch(&mut program(&binary, &shell::root(), &arguments), SHORT)?;
+    if finished.failure.is_none() {
+        let report = report(&finished.text)?;
+        let figure =
+            |name: &str| report[name].as_f64().with_context(|| format!("chinwag bench told no {name}"));
+        let (lost, doubled) = (figure("lost")?, figure("doubled")?);
+        if figure("messages_per_s")? <= 0.0 || lost > 0.0 || doubled > 0.0 {
+            return Err(anyhow!("chinwag bench: {lost} messages were lost and {doubled} doubled").into());
+        }
     }
     judged(finished, Counts::default())
 }
