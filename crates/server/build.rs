@@ -3,8 +3,6 @@
 //! A checkout without Node must build too. The page it then serves says what to do; the real one is made by
 //! `npm run build` in `web/`, which `cargo xtask run` does.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
-
 use std::{fs, io, path::Path};
 
 const PAGE: &str = "<!doctype html>

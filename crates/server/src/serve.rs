@@ -142,6 +142,11 @@ impl Server {
         self.address
     }
 
+    /// Where it serves figures, if it does.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_listener.as_ref()?.local_addr().ok()
+    }
+
     /// The secret part of the link for the first administrator, while there is none.
     pub fn setup_token(&self) -> Option<&str> {
         self.setup_token.as_deref()

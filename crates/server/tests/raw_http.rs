@@ -426,3 +426,38 @@ async fn stopping_closes_idle_connections() {
     server.stop().await;
     raw.closes().await;
 }
+
+#[tokio::test]
+async fn figures_have_a_listener_of_their_own() {
+    let server = start(|config| config.metrics = Some("127.0.0.1:0".parse().unwrap())).await;
+    assert_eq!(status(&server, server.get("/health", "")).await, 200);
+    let ask = async |request: &str| {
+        let mut raw = server.connect_to_metrics().await;
+        raw.send(request).await;
+        raw.answer().await
+    };
+    let figures = ask("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(figures.status, 200);
+    assert!(figures.body.contains("chinwag_http_answers_total{class=\"2xx\"}"), "{}", figures.body);
+    assert_eq!(figures.header("x-content-type-options"), Some("nosniff"));
+    for (request, expected) in [
+        ("GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("GET /api/server HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
+        ("nonsense\r\n\r\n", 400),
+    ] {
+        assert_eq!(ask(request).await.status, expected, "{request}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_page_can_be_asked_for_alone() {
+    let server = start(|_| {}).await;
+    let mut raw = server.connect().await;
+    raw.send(server.get("/health", "Connection: close\r\n").replacen("GET", "HEAD", 1)).await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    raw.closes().await;
+    server.stop().await;
+}

@@ -328,9 +328,9 @@ fn insert(table: &mut Table, key: &str, value: Value) {
 mod tests {
     use super::*;
 
-    fn load_with(flags: Flags, environment: &[(&str, &str)]) -> Result<Loaded, String> {
+    fn load_with(flags: &Flags, environment: &[(&str, &str)]) -> Result<Loaded, String> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        load(&flags, environment).map_err(|error| error.to_string())
+        load(flags, environment).map_err(|error| error.to_string())
     }
 
     fn somewhere() -> Flags {
@@ -363,7 +363,7 @@ mod tests {
             ("CHINWAG_TOKEN", "ses_of_a_client"),
             ("PATH", "/bin"),
         ];
-        let loaded = load_with(flags, &environment).unwrap();
+        let loaded = load_with(&flags, &environment).unwrap();
         assert_eq!(loaded.config.listen.port(), 3);
         assert_eq!(loaded.config.data, folder.path());
         assert_eq!(loaded.config.hosts, ["b", "c"]);
@@ -390,7 +390,7 @@ mod tests {
         let file = folder.path().join("some.toml");
         let with_file = |text: &str| {
             std::fs::write(&file, text).unwrap();
-            load_with(Flags { config: Some(file.clone()), ..Flags::default() }, &[]).unwrap_err()
+            load_with(&Flags { config: Some(file.clone()), ..Flags::default() }, &[]).unwrap_err()
         };
         let path = file.display();
         for (text, expected) in [
@@ -420,25 +420,25 @@ mod tests {
             assert_eq!(error.lines().count(), 1, "{error}");
         }
         let missing = Flags { config: Some(folder.path().join("none.toml")), ..Flags::default() };
-        assert!(load_with(missing, &[]).unwrap_err().starts_with("cannot read "));
+        assert!(load_with(&missing, &[]).unwrap_err().starts_with("cannot read "));
     }
 
     #[test]
     fn plain_text_on_a_network_must_be_meant() {
         let flags = |plaintext| Flags { listen: Some("0.0.0.0:8008".into()), plaintext, ..somewhere() };
-        let error = load_with(flags(false), &[]).unwrap_err();
+        let error = load_with(&flags(false), &[]).unwrap_err();
         assert!(
             error.starts_with("listen (--listen): 0.0.0.0:8008 can be reached by other machines"),
             "{error}"
         );
         assert!(error.contains("--i-understand-plaintext"), "{error}");
-        assert!(load_with(flags(true), &[]).is_ok());
+        assert!(load_with(&flags(true), &[]).is_ok());
     }
 
     #[test]
     fn doors_that_are_not_there_are_named() {
         let door =
-            |door: &str| load_with(Flags { doors: vec![door.into()], ..somewhere() }, &[]).unwrap_err();
+            |door: &str| load_with(&Flags { doors: vec![door.into()], ..somewhere() }, &[]).unwrap_err();
         assert!(door("tcp_json=127.0.0.1:1").contains("door tcp_json is not built into this version"));
         let unknown = door("irc=127.0.0.1:1");
         assert!(unknown.contains("there is no door \"irc\""), "{unknown}");
@@ -451,7 +451,7 @@ mod tests {
         use chinwag_protocol::Registration;
         let first = |listen: &str, public: &str| {
             let flags = Flags { listen: Some(listen.into()), plaintext: true, ..somewhere() };
-            load_with(flags, &[("CHINWAG_PUBLIC_URL", public)]).unwrap().config.first_registration()
+            load_with(&flags, &[("CHINWAG_PUBLIC_URL", public)]).unwrap().config.first_registration()
         };
         assert_eq!(first("127.0.0.1:1", ""), Registration::Open);
         assert_eq!(first("192.168.1.2:1", ""), Registration::Open);

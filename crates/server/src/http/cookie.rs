@@ -30,13 +30,9 @@ pub fn token(headers: &HeaderMap, secure: bool) -> Result<Option<String>, Status
             if count > COOKIES_MAX {
                 return Err(StatusCode::BAD_REQUEST);
             }
-            match cookie.trim().split_once('=') {
-                Some((key, value)) if key == name(secure) => {
-                    if found.replace(value.to_owned()).is_some() {
-                        return Err(StatusCode::BAD_REQUEST);
-                    }
-                }
-                _ => {}
+            let Some((key, value)) = cookie.trim().split_once('=') else { continue };
+            if key == name(secure) && found.replace(value.to_owned()).is_some() {
+                return Err(StatusCode::BAD_REQUEST);
             }
         }
     }

@@ -9,12 +9,12 @@ pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src
     manifest-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'; \
     require-trusted-types-for 'script'; trusted-types app svelte-trusted-html";
 
-const PERMISSIONS_POLICY: &str = "accelerometer=(), ambient-light-sensor=(), autoplay=(), battery=(), bluetooth=(), \
-    browsing-topics=(), camera=(self), display-capture=(self), document-domain=(), encrypted-media=(), fullscreen=(), \
+const PERMISSIONS_POLICY: &str = "accelerometer=(), autoplay=(), \
+    browsing-topics=(), camera=(self), display-capture=(self), encrypted-media=(), fullscreen=(), \
     gamepad=(), geolocation=(), gyroscope=(), hid=(), identity-credentials-get=(), idle-detection=(), \
     local-fonts=(), magnetometer=(), microphone=(self), midi=(), payment=(), picture-in-picture=(), \
     publickey-credentials-create=(), publickey-credentials-get=(), screen-wake-lock=(), serial=(), \
-    speaker-selection=(), storage-access=(), usb=(), web-share=(), xr-spatial-tracking=()";
+    speaker-selection=(), storage-access=(), usb=(), xr-spatial-tracking=()";
 
 /// The headers of security that are always the same.
 pub(super) const ALWAYS: [(HeaderName, &str); 7] = [

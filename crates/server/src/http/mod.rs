@@ -90,6 +90,7 @@ pub async fn serve(
     if matches!(response.status().as_u16(), 401 | 403 | 404 | 429) {
         shared.limiter.failed(peer);
     }
+    count(response.status());
     headers::add(response.headers_mut(), https);
     let stays = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     // After a head that asks for another protocol the guard lets everything through, so nothing may follow. And a
@@ -128,13 +129,24 @@ pub fn serve_metrics(shared: &Shared, fault: &FaultCell, request: &Request) -> R
         _ if !known => not_for_us(request),
         (_, Some(metrics), "/metrics") if request.method() == Method::GET => {
             let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-            metrics.run_upkeep();
             ([(header::CONTENT_TYPE, kind)], metrics.render()).into_response()
         }
         _ => not_found(),
     };
     headers::add(response.headers_mut(), false);
     response
+}
+
+/// By class only: a figure per path or code would let strangers make as many as they like.
+fn count(status: StatusCode) {
+    let class = match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("chinwag_http_answers_total", "class" => class).increment(1);
 }
 
 fn answer_fault(fault: Fault) -> Response<Body> {

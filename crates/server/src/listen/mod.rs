@@ -75,6 +75,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared, site: S
     let mut stream = GuardedStream::new(stream, config.head_sizes(), config.deadlines(), Arc::clone(&fault));
     let permit = shared.budget.open(peer.ip());
     if permit.is_none() {
+        metrics::counter!("chinwag_connections_refused_total").increment(1);
         stream.fail(Fault::TooManyConnections);
     }
     let builder = builder(config);

@@ -1,5 +1,6 @@
 //! A server in this process, and a client that sends exactly the bytes it is told to.
 
+#![allow(clippy::unwrap_used, reason = "this is a test, though clippy does not see that of its helpers")]
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{net::SocketAddr, time::Duration};
@@ -18,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A server that runs until it is dropped or stopped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
+    pub(crate) metrics: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -30,18 +32,24 @@ pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Running {
     config.listen.set_port(0);
     change(&mut config);
     let server = Server::start(config).await.unwrap();
-    let address = server.address();
+    let (address, metrics) = (server.address(), server.metrics_address());
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running { address, stop: Some(stop), ended, _folder: folder }
+    Running { address, metrics, stop: Some(stop), ended, _folder: folder }
 }
 
 impl Running {
     /// A connection to it.
     pub(crate) async fn connect(&self) -> Raw {
         Raw { stream: TcpStream::connect(self.address).await.unwrap(), read: Vec::new() }
+    }
+
+    /// A connection to its figures.
+    pub(crate) async fn connect_to_metrics(&self) -> Raw {
+        let address = self.metrics.expect("the configuration asks for figures");
+        Raw { stream: TcpStream::connect(address).await.unwrap(), read: Vec::new() }
     }
 
     /// Sends one request of its own connection and reads its answer.
@@ -135,21 +143,29 @@ impl Raw {
         read.expect("the server answers or closes").is_ok_and(|len| len > 0)
     }
 
+    /// The next head, of an answer that has no body.
+    pub(crate) async fn head(&mut self) -> String {
+        self.try_head().await.expect("an answer before the end of the connection")
+    }
+
+    async fn try_head(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
+                return Some(String::from_utf8(self.read.drain(..at + 4).collect()).unwrap());
+            }
+            if !self.more().await {
+                return None;
+            }
+        }
+    }
+
     pub(crate) async fn answer(&mut self) -> Answer {
         self.try_answer().await.expect("an answer before the end of the connection")
     }
 
     /// The next answer; `None` if the connection ends instead.
     pub(crate) async fn try_answer(&mut self) -> Option<Answer> {
-        let end = loop {
-            if let Some(at) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
-                break at + 4;
-            }
-            if !self.more().await {
-                return None;
-            }
-        };
-        let head = String::from_utf8(self.read.drain(..end).collect()).unwrap();
+        let head = self.try_head().await?;
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
         let headers: Vec<_> = lines
