@@ -97,7 +97,7 @@ fn provide() -> Result<Counts, Failed> {
 }
 
 fn format() -> Result<Counts, Failed> {
-    judged(run_cargo(&["fmt", "--all", "--check"], SHORT)?, Counts::default())
+    judged(run_cargo(&["fmt", "--all", "--check", "--", "--color=never"], SHORT)?, Counts::default())
 }
 
 fn check_tidy() -> Result<Counts, Failed> {
