@@ -97,6 +97,23 @@ async fn good_requests_before_a_bad_one_are_answered() {
 }
 
 #[tokio::test]
+async fn requests_may_come_in_any_pieces() {
+    let server = start(|_| {}).await;
+    let sign_in = server.post("/api/sign-in", "", r#"{"handle":"nobody","password":"wrong horse"}"#);
+    let stream = [server.get("/health", ""), sign_in, server.get("/api/server", "")].concat();
+    for size in [1, 7, 64, 200, stream.len()] {
+        let mut raw = server.connect().await;
+        raw.stream.set_nodelay(true).unwrap();
+        for piece in stream.as_bytes().chunks(size) {
+            raw.send(piece).await;
+        }
+        let statuses = [raw.answer().await.status, raw.answer().await.status, raw.answer().await.status];
+        assert_eq!(statuses, [200, 401, 200], "in pieces of {size}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn our_own_path_for_faults_is_no_page() {
     let server = start(|_| {}).await;
     assert_eq!(status(&server, server.get("/.fault", "")).await, 404);

@@ -321,3 +321,31 @@ fn close_reason(payload: &[u8]) -> Result<Option<(CloseCode, String)>, CloseCode
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_came_and_not_what_was_claimed() {
+        let mut decoder = Decoder::new(Sizes::default());
+        let mut claim: &[u8] = &[0x81, 0xfe, 0xff, 0xff, 0, 0, 0, 0, b'x', b'y'];
+        assert_eq!(decoder.feed(&mut claim), Ok(None));
+        assert!(decoder.is_midway());
+        assert!(decoder.data.capacity() <= 16, "{}", decoder.data.capacity());
+    }
+
+    #[test]
+    fn holds_nothing_between_messages() {
+        let mut decoder = Decoder::new(Sizes::default());
+        let mut stream = vec![0x82, 0xfe, 0xff, 0xff, 0, 0, 0, 0];
+        stream.resize(8 + 0xffff, 7);
+        stream.extend([0x89, 0x81, 0, 0, 0, 0, 1]);
+        let mut rest = &stream[..];
+        assert!(matches!(decoder.feed(&mut rest), Ok(Some(Message::Binary(data))) if data.len() == 0xffff));
+        assert!(matches!(decoder.feed(&mut rest), Ok(Some(Message::Ping(_)))));
+        assert!(!decoder.is_midway());
+        assert_eq!((decoder.data.capacity(), decoder.control.capacity()), (0, 0));
+        assert!(size_of::<Decoder>() <= 192, "{}", size_of::<Decoder>());
+    }
+}
