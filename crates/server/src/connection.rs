@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chinwag_domain::{Actor, Prepared, Request};
 use chinwag_protocol::{
     ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed, ServerFrame,
-    Welcome,
+    UserId, Welcome,
 };
 use tokio::{
     io::Interest,
@@ -402,8 +402,22 @@ impl Link {
             let message = format!("at most {WATCHED_MAX} users can be watched");
             return self.strike(None, Refused::invalid("signal.watch.users", "too_many_users", message));
         }
-        signed_in.hub.signal(signed_in.key, signed_in.actor.user, signal);
+        match signal {
+            ClientSignal::Watch { users } => self.watch(signed_in, users),
+            signal => signed_in.hub.signal(signed_in.key, signed_in.actor.user, signal),
+        }
         Ok(())
+    }
+
+    /// Whom one may watch is in the store: blocks, and with whom a guest shares a conversation.
+    fn watch(&self, signed_in: &SignedIn, users: Vec<UserId>) {
+        let (messenger, hub) = (self.messenger.clone(), signed_in.hub.clone());
+        let (actor, key) = (signed_in.actor.clone(), signed_in.key);
+        tokio::spawn(async move {
+            if let Ok(users) = messenger.watchable(&actor, users).await {
+                hub.signal(key, actor.user, ClientSignal::Watch { users });
+            }
+        });
     }
 
     /// Answers a frame that makes no sense; the third ends the connection.

@@ -221,7 +221,7 @@ impl Messenger {
         let right = self.inner.hashing.verify(&device.password, hash).await?;
         let (true, Some(credentials)) = (right, found) else {
             self.inner.limiter.sign_in_failed(&names::fold(&device.handle), peer);
-            return Err(Refused::new(Kind::NotSignedIn, "wrong_password", "wrong name or password"));
+            return Err(rules::sessions::wrong_password());
         };
         self.inner.limiter.signed_in(&names::fold(&device.handle));
         let token = fresh_token::<32>("ses_");
@@ -357,6 +357,12 @@ impl Messenger {
             }
         }
         Ok(answer)
+    }
+
+    /// Those of `users` whose presence the actor may know.
+    pub async fn watchable(&self, actor: &Actor, users: Vec<UserId>) -> Result<Vec<UserId>, Refused> {
+        let asker = actor.clone();
+        self.read(move |reader| reading::watchable(reader, &asker, &users)).await
     }
 
     /// Everything a client needs to start.

@@ -210,6 +210,9 @@ fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>
         Input::Close(key) => state.close(key, clock()),
         Input::Signal(key, user, signal) => {
             inbox.hub.signals.fetch_sub(1, Ordering::Relaxed);
+            if !state.is_of(key, user) {
+                return;
+            }
             match signal {
                 ClientSignal::Typing { conversation } => state.typing(key, conversation),
                 ClientSignal::Presence { presence } => state.look(key, presence),

@@ -197,23 +197,20 @@ impl State {
         {
             return None;
         }
-        let mut unvisited = known.len();
         for membership in self.users.get(&identity.user).map_or(&[][..], |user| &user.memberships) {
             let log = LogId::Conversation(membership.conversation);
-            let after = known.get(&log).copied().inspect(|_| unvisited -= 1).unwrap_or(membership.entered);
+            let after = known.get(&log).copied().unwrap_or(membership.entered);
             if !consider(log, after, self.head(log).seq) {
                 return None;
             }
         }
-        // Conversations that he has left meanwhile: the store knows up to where he may see them.
-        for (log, after) in positions {
-            if let LogId::Conversation(conversation) = log
-                && self.membership(*conversation, identity.user).is_none()
-                && !consider(*log, *after, self.head(*log).seq)
-            {
-                return None;
-            }
-        }
+        // Conversations that he has left meanwhile, or never was in: the store knows up to where he may see them.
+        // Their heads decide nothing here, or trying positions would tell a stranger where they are.
+        let elsewhere = |log: &LogId| match log {
+            LogId::Conversation(id) => self.membership(*id, identity.user).is_none(),
+            LogId::Directory | LogId::User(_) => false,
+        };
+        plan.extend(known.into_iter().filter(|(log, _)| elsewhere(log)));
         Some(plan)
     }
 
@@ -375,12 +372,17 @@ impl State {
         }
     }
 
-    /// Replaces whom a connection watches, and tells it how they are.
+    /// Whether a connection is still this user's: its number may have been given to another.
+    pub fn is_of(&self, key: Key, user: UserId) -> bool {
+        self.connections.get(key).is_some_and(|connection| connection.identity.user == user)
+    }
+
+    /// Replaces whom a connection watches, and tells it how they are. The caller knows that it may watch them.
     pub fn watch(&mut self, key: Key, mut users: Vec<UserId>) {
         users.truncate(WATCHED_MAX);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let former = std::mem::replace(&mut connection.watching, users.clone());
-        let (viewer, outbox) = (connection.identity.clone(), connection.outbox.clone());
+        let outbox = connection.outbox.clone();
         for user in former {
             if let Some(user) = self.users.get_mut(&user) {
                 user.watchers.retain(|other| *other != key);
@@ -388,28 +390,15 @@ impl State {
         }
         let mut now = Vec::with_capacity(users.len());
         for user in users {
-            if self.may_watch(&viewer, user) {
-                now.push(self.presence_of(user));
-                let watchers = &mut self.users.entry(user).or_default().watchers;
-                if !watchers.contains(&key) {
-                    watchers.push(key);
-                }
+            now.push(self.presence_of(user));
+            let watchers = &mut self.users.entry(user).or_default().watchers;
+            if !watchers.contains(&key) {
+                watchers.push(key);
             }
         }
         if !now.is_empty() {
             outbox.signal(frame(&ServerFrame::Signal(ServerSignal::Presence(now))));
         }
-    }
-
-    /// Guests hear only of those with whom they share a conversation.
-    fn may_watch(&self, viewer: &Identity, user: UserId) -> bool {
-        viewer.directory || viewer.user == user || self.share(viewer.user, user)
-    }
-
-    fn share(&self, one: UserId, other: UserId) -> bool {
-        self.users.get(&one).is_some_and(|user| {
-            user.memberships.iter().any(|membership| self.is_member(membership.conversation, other))
-        })
     }
 
     /// How somebody looks to others.
