@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     lanes::Board,
@@ -15,16 +15,16 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 /// What was measured, in the order in which it is shown.
 pub(super) struct Report {
-    values: Map<String, Value>,
+    values: Vec<(String, Value)>,
 }
 
 impl Report {
     pub(super) fn new() -> Self {
-        Self { values: Map::new() }
+        Self { values: Vec::new() }
     }
 
     pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.values.insert(key.to_owned(), value.into());
+        self.values.push((key.to_owned(), value.into()));
     }
 
     /// A figure with as many digits as make sense.
@@ -103,17 +103,13 @@ impl Report {
 
     pub(super) fn show(&self, out: &Out) -> Outcome {
         if out.json {
-            return out.object(&Value::Object(self.values.clone()));
+            return out.object(&self.values.iter().cloned().collect());
         }
         // The name of the scenario first, the rest as it was measured.
         let first = ["scenario", "loop", "rate_per_s", "inflight", "duration_s", "text_bytes"];
-        let rest = self.values.keys().map(String::as_str).filter(|key| !first.contains(key));
-        for key in first.into_iter().chain(rest) {
-            if let Some(value) = self.values.get(key) {
-                out.line(&format!("{:<28}{}", label(key), plain(value)))?;
-            }
-        }
-        Ok(())
+        let mut ordered: Vec<&(String, Value)> = self.values.iter().collect();
+        ordered.sort_by_key(|(key, _)| first.iter().position(|wanted| wanted == key).unwrap_or(first.len()));
+        ordered.iter().try_for_each(|(key, value)| out.line(&format!("{:<28}{}", label(key), plain(value))))
     }
 }
 
@@ -140,6 +136,10 @@ mod tests {
 
     use super::*;
 
+    fn found(report: &Report, key: &str) -> Value {
+        report.values.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone()).unwrap()
+    }
+
     #[test]
     fn figures_are_rounded_and_named() {
         let mut report = Report::new();
@@ -150,10 +150,10 @@ mod tests {
             times.record(value * 1000).unwrap();
         }
         report.latency("latency", &times);
-        assert_eq!(report.values["a_per_s"], json!(1235.0));
-        assert_eq!(report.values["b_ms"], json!(1.235));
-        assert!((report.values["latency_p50_ms"].as_f64().unwrap() - 50.0).abs() < 0.1);
-        assert!(report.values["latency_max_ms"].as_f64().unwrap() >= 100.0);
+        assert_eq!(found(&report, "a_per_s"), json!(1235.0));
+        assert_eq!(found(&report, "b_ms"), json!(1.235));
+        assert!((found(&report, "latency_p50_ms").as_f64().unwrap() - 50.0).abs() < 0.1);
+        assert!(found(&report, "latency_max_ms").as_f64().unwrap() >= 100.0);
         assert_eq!(label("messages_per_s"), "messages/s");
         assert_eq!(plain(&json!(["a", "b"])), "a, b");
     }
@@ -163,8 +163,8 @@ mod tests {
         let mut report = Report::new();
         let usage = |cpu, rss| Some(Usage { cpu: Duration::from_millis(cpu), rss });
         report.server(usage(100, 0), usage(600, 2 << 20), 1000, Duration::from_secs(1));
-        assert_eq!(report.values["server_cpu_us_per_delivery"], json!(500.0));
-        assert_eq!(report.values["server_cpu_percent"], json!(50.0));
-        assert_eq!(report.values["server_rss_mib"], json!(2.0));
+        assert_eq!(found(&report, "server_cpu_us_per_delivery"), json!(500.0));
+        assert_eq!(found(&report, "server_cpu_percent"), json!(50.0));
+        assert_eq!(found(&report, "server_rss_mib"), json!(2.0));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_protocol::{Answer, Entry, Event, Item, LogId, MessageState, Profile, Query, UserId};
+use chinwag_protocol::{Answer, Entry, Event, Item, JoinedBy, LogId, MessageState, Profile, Query, UserId};
 use serde_json::{Value, json};
 
 use super::session::{Session, foreign};
@@ -151,6 +151,8 @@ fn happened(out: &Out, people: &People, entry: &Entry) -> Option<String> {
     Some(match &entry.event {
         Event::Created { .. } => format!("· {by} made this conversation"),
         Event::Changed(_) => format!("· {by} changed the settings"),
+        // Those who are there from the beginning; "made" says enough.
+        Event::Joined { how: JoinedBy::Creating, .. } => return None,
         Event::Joined { user, .. } if *user == entry.by => format!("· {by} joined"),
         Event::Joined { user, .. } => format!("· {by} added {}", who(user)),
         Event::Left { user } => format!("· {} left", who(user)),

@@ -29,7 +29,9 @@ fn parse(name: &str) -> Outcome<Named> {
     match (characters.next(), characters.as_str()) {
         (Some('@'), handle) if !handle.is_empty() => Ok(Named::User(handle.to_owned())),
         (Some('#'), handle) if !handle.is_empty() => Ok(Named::Public(handle.to_owned())),
-        (Some('@' | '#') | None, _) => usage("which conversation? Name it by @handle, #handle, its name or id:NUMBER"),
+        (Some('@' | '#') | None, _) => {
+            usage("which conversation? Name it by @handle, #handle, its name or id:NUMBER")
+        }
         (Some(_), _) => Ok(Named::Any(name.to_owned())),
     }
 }

@@ -15,6 +15,7 @@ use crate::{Address, ClientError};
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that takes nothing for so long is not there any more.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// A snapshot of a thousand conversations is a few megabytes.
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
@@ -87,6 +88,19 @@ impl Link {
             Some(Ok(Message::Close(_)) | Err(_)) | None => Heard::Gone,
             Some(Ok(_)) => Heard::Life,
         }
+    }
+
+    /// Waits, not for long, until the server has taken everything that was sent: a signal is not answered, and what
+    /// is still on its way when the connection closes may be dropped.
+    pub(super) async fn settle(&mut self) {
+        let answered = async {
+            if self.send(&ClientFrame::Ping {}).await.is_err() {
+                return;
+            }
+            while !matches!(self.hear().await, Heard::Gone | Heard::Frame(ServerFrame::Pong {})) {}
+        };
+        // What is lost after that is told again by the next connection that reads.
+        let _ = timeout(SETTLE_TIMEOUT, answered).await;
     }
 
     /// Says good-bye, without waiting long for an answer.

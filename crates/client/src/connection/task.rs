@@ -198,7 +198,9 @@ impl Task {
                     let _ = self.pass_on(&mut link, &mut talk, ask).await;
                 }
             }
-            let _ = self.tell_cursors(&mut link, &mut talk).await;
+            if self.tell_cursors(&mut link, &mut talk).await.is_ok() {
+                link.settle().await;
+            }
         }
         link.close().await;
         end
