@@ -217,17 +217,20 @@ fn measure(store: &dyn Store, callers: u32, round: u64) {
     );
 }
 
+fn options(folder: &Path) -> sqlite::Options {
+    let clock = Arc::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis(i64::try_from(now.as_millis()).unwrap_or(0))
+    });
+    sqlite::Options::new(folder, Arc::new(decide), clock, Arc::new(Direct))
+}
+
 fn main() {
     let folder = std::env::args_os()
         .nth(1)
         .map_or_else(|| std::env::temp_dir().join("chinwag-insert-rate"), PathBuf::from);
     let _ = std::fs::remove_dir_all(&folder);
-    let clock = Arc::new(|| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis(i64::try_from(now.as_millis()).unwrap_or(0))
-    });
-    let options = sqlite::Options::new(&folder, Arc::new(decide), clock, Arc::new(Direct));
-    let store = sqlite::open(options).expect("the folder can be used");
+    let store = sqlite::open(options(&folder)).expect("the folder can be used");
     let (tell, told) = mpsc::channel();
     let ticket = Box::new(move |verdict: Result<Done, _>| {
         let _ = tell.send(verdict.is_ok());
@@ -241,6 +244,19 @@ fn main() {
     let began = Instant::now();
     drop(store);
     println!("closed in {:.2} s", began.elapsed().as_secs_f64());
+    let began = Instant::now();
+    let store = sqlite::open(options(&folder)).expect("it was open before");
+    let (tell, told) = mpsc::channel();
+    store.read(Box::new(move |reader| {
+        let heads = reader.map(|reader| reader.all_heads().map(|heads| heads.len()).unwrap_or_default());
+        let _ = tell.send(heads.unwrap_or_default());
+    }));
+    let logs = told.recv().unwrap_or_default();
+    println!(
+        "open again, the heads of {logs} logs read, after {:.0} ms",
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    drop(store);
     let size = std::fs::metadata(folder.join("chinwag.db")).map_or(0, |meta| meta.len());
     println!("the file has {} MiB", size / 1024 / 1024);
     let _ = std::fs::remove_dir_all(&folder);

@@ -86,7 +86,14 @@ pub(crate) fn makes_room(request: &Request) -> bool {
     let Request::Command { command, .. } = request else { return false };
     matches!(
         command,
-        Command::Delete { .. } | Command::CloseConversation { .. } | Command::DeleteAccount { .. }
+        Command::Delete { .. }
+            | Command::CloseConversation { .. }
+            | Command::DeleteAccount { .. }
+            // Small, and somebody's safety may hang on them.
+            | Command::EndSession { .. }
+            | Command::EndOtherSessions { .. }
+            | Command::EndSessionsOf { .. }
+            | Command::Suspend { .. }
     )
 }
 

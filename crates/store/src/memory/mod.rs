@@ -101,8 +101,8 @@ impl Writer {
     }
 
     fn decide(&mut self, state: &mut State, request: &Request) -> (Vec<Arc<Entry>>, Verdict) {
-        self.last_at = self.last_at.max((self.clock)());
-        let mut plan = Plan::new(state, self.last_at);
+        let at = self.last_at.max((self.clock)());
+        let mut plan = Plan::new(state, at);
         let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(&mut plan, request)));
         let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
             Ok(done) => done,
@@ -111,7 +111,12 @@ impl Writer {
         let (entries, changes) = plan.finish();
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
         match state.keep(&entries, &changes) {
-            Ok(()) => (entries, Ok(done)),
+            Ok(()) => {
+                if !entries.is_empty() {
+                    self.last_at = at;
+                }
+                (entries, Ok(done))
+            }
             Err(stop) => (Vec::new(), engine::verdict_of(stop)),
         }
     }

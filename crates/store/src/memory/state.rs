@@ -59,6 +59,18 @@ impl State {
             }
             *end = entry.seq;
         }
+        for change in changes {
+            if let Change::Erase(conversation, seq) = change {
+                let log = LogId::Conversation(*conversation);
+                if *seq > ends.get(&log).copied().unwrap_or_else(|| self.end(log).seq) {
+                    return Err(Failed::new(
+                        format!("cannot erase entry {seq} of log {log}"),
+                        "there is none",
+                    )
+                    .into());
+                }
+            }
+        }
         for entry in entries {
             let messages = messages_after(self.end(entry.log), &entry.event);
             let stored = Stored { entry: Entry::clone(entry), messages };

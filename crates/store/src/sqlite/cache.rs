@@ -110,7 +110,7 @@ impl Cache {
                 self.conversations.put(conversation.id, Some(conversation.clone()));
             }
             Change::Member(member) => {
-                self.members.put((member.conversation, member.user), Some(member.clone()))
+                self.members.put((member.conversation, member.user), Some(member.clone()));
             }
             Change::Relation(of, to, relation) => self.relations.put((*of, *to), *relation),
             Change::Invite(invite) => self.count(Counter::Invite, invite.id.0),

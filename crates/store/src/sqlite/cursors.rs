@@ -132,9 +132,4 @@ impl Cursors {
             }
         }
     }
-
-    /// Whether something is to be written.
-    pub(super) fn any_dirty(&self) -> bool {
-        self.shards.iter().any(|shard| !lock(shard).dirty.is_empty())
-    }
 }

@@ -155,6 +155,12 @@ impl Ballast {
         self.free().is_some_and(|free| free >= missing + MARGIN)
     }
 
+    /// Whether the whole disk is no larger than what a busy server's log may take now and then.
+    pub(super) fn disk_is_small(&self) -> bool {
+        rustix::fs::statvfs(&self.folder)
+            .is_ok_and(|disk| disk.f_blocks.saturating_mul(disk.f_frsize) < 1 << 30)
+    }
+
     /// What the disk has left for us.
     fn free(&self) -> Option<u64> {
         let disk = rustix::fs::statvfs(&self.folder).ok()?;

@@ -126,6 +126,7 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         on_fatal: options.on_fatal,
         queue: waiting,
         stopped: stopped.clone(),
+        small_disk: ballast.disk_is_small(),
         ballast,
         wal_pages,
         last_at,

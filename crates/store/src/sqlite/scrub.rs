@@ -113,7 +113,7 @@ fn entries(
     let mut before: Option<Stored> = None;
     while let Some(row) = rows.next()? {
         report.entries += 1;
-        if report.entries % 10_000 == 0 {
+        if report.entries.is_multiple_of(10_000) {
             progress(Progress { what: "entries", rows: report.entries });
         }
         match entry::read(row)? {

@@ -36,11 +36,14 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_AGAIN: Duration = Duration::from_millis(20);
 const FLUSH_MOST: usize = 2_000;
 
-/// After so many pages the write-ahead log is copied into the database.
-const CHECKPOINT_PAGES: u32 = 4_000;
+/// After so many pages the write-ahead log is copied into the database when there is nothing else to do, and after
+/// so many in any case: a page that many batches change is then copied once.
+const CHECKPOINT_IDLE: u32 = 1_000;
+const CHECKPOINT_PAGES: u32 = 16_000;
+const CHECKPOINT_PAGES_SMALL_DISK: u32 = 1_000;
 
 /// From so many on, readers are waited for a moment so that the log can begin anew.
-const RESTART_PAGES: u32 = 32_000;
+const RESTART_PAGES: u32 = 64_000;
 
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_millis(200);
@@ -57,6 +60,8 @@ pub(super) struct Parts {
     pub(super) stopped: Arc<AtomicBool>,
     pub(super) ballast: Ballast,
     pub(super) wal_pages: Arc<AtomicU32>,
+    /// A log of the usual length would fill it.
+    pub(super) small_disk: bool,
     pub(super) last_at: Millis,
     pub(super) remember: usize,
 }
@@ -69,6 +74,9 @@ pub(super) struct Writer {
     /// The disk is full; since when room was last looked for.
     full: Option<Instant>,
     next_flush: Instant,
+    /// How long the log was when it was last copied into the file.
+    checkpointed: u32,
+    last_checkpoint: Instant,
 }
 
 /// A request that was decided inside the open transaction.
@@ -112,7 +120,15 @@ impl Writer {
         let last_at = parts.last_at;
         // Without its ballast the store begins as if the disk were full; the first write looks for room.
         let full = (!parts.ballast.is_in_place()).then(Instant::now);
-        Self { parts, cache, last_at, full, next_flush: Instant::now() + FLUSH_EVERY }
+        Self {
+            parts,
+            cache,
+            last_at,
+            full,
+            next_flush: Instant::now() + FLUSH_EVERY,
+            checkpointed: 0,
+            last_checkpoint: Instant::now(),
+        }
     }
 
     /// Works until the store is dropped, then writes what is left to write.
@@ -131,7 +147,7 @@ impl Writer {
         while !self.is_dead() {
             let wait = self.next_flush.saturating_duration_since(Instant::now());
             match self.parts.queue.recv_timeout(wait) {
-                Ok(first) if self.full.is_some() => self.when_full(first),
+                Ok(first) if self.full.is_some() => self.alone(first),
                 Ok(first) => self.batch(first),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
@@ -162,13 +178,7 @@ impl Writer {
         while let Some(ask) = next.take() {
             match self.decide(&ask.request) {
                 Ok((entries, verdict)) => steps.push(Step { ask, entries, verdict }),
-                Err(stop) => {
-                    let trouble = trouble_of(&stop);
-                    if trouble != Trouble::Request && !matches!(stop, Stop::Refused(_)) {
-                        return self.give_up(trouble, &stop, steps, ask);
-                    }
-                    steps.push(Step { ask, entries: Vec::new(), verdict: engine::verdict_of(stop) });
-                }
+                Err(stop) => return self.give_up(trouble_of(&stop), &stop, steps, ask),
             }
             if steps.len() < BATCH && began.elapsed() < WINDOW {
                 next = self.parts.queue.try_recv().ok();
@@ -186,15 +196,15 @@ impl Writer {
         }
     }
 
-    /// Decides a request and writes what came of it. An error means that the database could not be written, and
-    /// that nothing of this request is in the transaction any more.
+    /// Decides a request and writes what came of it. An error means that the database could not be written: then the
+    /// transaction may hold a part of it and must be rolled back.
     fn decide(&mut self, request: &Request) -> Result<(Vec<Arc<Entry>>, Verdict), Stop> {
         let facts = Remembered {
             look: Look { conn: &self.parts.conn, beside: &self.parts.beside },
             cache: &self.cache,
         };
-        self.last_at = self.last_at.max((self.parts.clock)());
-        let mut plan = Plan::new(&facts, self.last_at);
+        let at = self.last_at.max((self.parts.clock)());
+        let mut plan = Plan::new(&facts, at);
         let decided = catch_unwind(AssertUnwindSafe(|| (self.parts.decide)(&mut plan, request)));
         let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
             Ok(done) => done,
@@ -208,17 +218,11 @@ impl Writer {
             return Ok((Vec::new(), Err(engine::storage_full())));
         }
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
-        let begin = |error| Stop::from(Failed::new("cannot begin to write", error));
-        self.execute("SAVEPOINT one").map_err(begin)?;
-        let kept = keep::keep(&facts, &entries, &changes);
-        // A full disk may have rolled back the whole transaction, and with it the savepoint.
-        if kept.is_err() && !self.parts.conn.is_autocommit() {
-            self.execute("ROLLBACK TO one").map_err(begin)?;
+        keep::keep(&facts, &entries, &changes)?;
+        if !entries.is_empty() {
+            self.last_at = at;
         }
-        if !self.parts.conn.is_autocommit() {
-            self.execute("RELEASE one").map_err(begin)?;
-        }
-        kept.map(|()| (entries, Ok(done)))
+        Ok((entries, Ok(done)))
     }
 
     /// After a commit: moves the authors' cursors, publishes, wakes the index.
@@ -254,15 +258,15 @@ impl Writer {
             return asks.for_each(|ask| (ask.ticket)(Err(engine::stopped())));
         }
         self.roll_back();
-        if trouble == Trouble::Request {
-            tracing::error!(%error, "a transaction could not begin");
-            let failed = Failed::new("cannot begin to write", error.to_string());
-            return asks.for_each(|ask| (ask.ticket)(Err(engine::failed(&failed))));
+        if trouble == Trouble::Full {
+            self.fill_up();
+        } else {
+            tracing::warn!(%error, "a batch is taken apart, because one of its requests cannot be written");
         }
-        self.fill_up();
-        // Some were only repetitions of what is long stored: each is decided again.
+        // A savepoint for each request would make SQLite copy every page that it changes. Instead, what was not
+        // committed is decided again, one by one: rules are pure, and some were only repetitions.
         for ask in asks {
-            self.when_full(ask);
+            self.alone(ask);
         }
     }
 
@@ -316,9 +320,9 @@ impl Writer {
         }
     }
 
-    /// While the disk is full, requests are taken one by one: what reads or repeats is answered, what makes room
+    /// One transaction for one request. While the disk is full, what reads or repeats is answered, what makes room
     /// is tried, everything else is refused.
-    fn when_full(&mut self, ask: Ask) {
+    fn alone(&mut self, ask: Ask) {
         if self.is_dead() {
             return (ask.ticket)(Err(engine::stopped()));
         }
@@ -395,10 +399,22 @@ impl Writer {
 
     fn checkpoint_if_due(&mut self) {
         let pages = self.parts.wal_pages.load(Ordering::Relaxed);
-        if pages >= RESTART_PAGES {
-            self.checkpoint(CheckpointMode::RESTART);
-        } else if pages >= CHECKPOINT_PAGES {
-            self.checkpoint(CheckpointMode::PASSIVE);
+        if pages < self.checkpointed {
+            // The log has begun anew.
+            self.checkpointed = 0;
+        }
+        // While readers keep the log from beginning anew, it is not copied after every batch.
+        let idle = self.parts.queue.is_empty() && self.last_checkpoint.elapsed() >= FLUSH_EVERY;
+        let most = match (self.parts.small_disk, idle) {
+            (true, _) => CHECKPOINT_PAGES_SMALL_DISK,
+            (false, true) => CHECKPOINT_IDLE,
+            (false, false) => CHECKPOINT_PAGES,
+        };
+        if pages >= self.checkpointed + most {
+            let mode = if pages >= RESTART_PAGES { CheckpointMode::RESTART } else { CheckpointMode::PASSIVE };
+            self.checkpoint(mode);
+            self.checkpointed = pages;
+            self.last_checkpoint = Instant::now();
         }
     }
 
@@ -408,9 +424,7 @@ impl Writer {
             return;
         }
         match self.parts.conn.wal_checkpoint_v2(Some(MAIN_DB), mode) {
-            Ok(_) => {
-                self.parts.wal_pages.store(0, Ordering::Relaxed);
-            }
+            Ok(_) => {}
             Err(error) => match trouble_in(&error) {
                 Trouble::Disk => self.die("cannot write to the disk", &error),
                 Trouble::Full if self.full.is_none() => self.fill_up(),
@@ -422,14 +436,8 @@ impl Writer {
 
     /// The store is being closed.
     fn finish(&mut self) {
-        while !self.is_dead() && self.parts.beside.cursors.any_dirty() {
-            let before = self.next_flush;
-            self.flush(usize::MAX);
-            // On a full disk they stay unwritten: clients only receive again what they have.
-            if self.full.is_some() || self.next_flush == before {
-                break;
-            }
-        }
+        // On a full disk they stay unwritten: clients only receive again what they have.
+        self.flush(usize::MAX);
         self.checkpoint(CheckpointMode::TRUNCATE);
     }
 }

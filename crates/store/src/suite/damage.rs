@@ -250,7 +250,7 @@ proptest! {
             let Ok(store) = crate::sqlite::open(options) else { return Ok(()) };
             let (tell, told) = std::sync::mpsc::channel();
             chinwag_domain::Store::read(&store, Box::new(move |reader| {
-                tell.send(reader.map_err(|refused| refused.to_string()).and_then(|reader| dump(reader))).unwrap();
+                tell.send(reader.map_err(|refused| refused.to_string()).and_then(dump)).unwrap();
             }));
             if let Ok(lines) = told.recv().unwrap() {
                 prop_assert!(found || lines == *sound, "bit {bit} of byte {at} changed what is read, unnoticed");

@@ -187,7 +187,7 @@ fn waiting_requests_share_a_transaction() {
     for _ in 0..500 {
         let tell = tell.clone();
         bed.submit(Box::new(|plan| posting(plan, 1, 1, None, |_| {})), move |verdict| {
-            tell.send(verdict).unwrap()
+            tell.send(verdict).unwrap();
         });
     }
     barrier.wait();

@@ -8,6 +8,7 @@ mod full;
 mod logs;
 mod model;
 mod order;
+mod real;
 mod records;
 
 /// Runs each named test on each engine. A new test is named here, once.
@@ -55,6 +56,8 @@ on_every_engine! {
         users_are_found_by_their_beginning_first
         public_conversations_are_found
         a_plan_sees_what_it_decided;
+    real:
+        two_people_register_and_talk;
     cursors:
         cursors_only_go_forward
         what_one_wrote_is_read;

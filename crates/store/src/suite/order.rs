@@ -75,7 +75,7 @@ pub(super) fn a_reading_sees_one_state(bed: &mut Bed) {
     ask.recv().unwrap();
     let (posted, done) = mpsc::channel();
     bed.submit(Box::new(|plan| posting(plan, 1, 1, None, |_| {})), move |verdict| {
-        posted.send(verdict).unwrap()
+        posted.send(verdict).unwrap();
     });
     if bed.kind == super::bed::Kind::Sqlite {
         assert!(done.recv().unwrap().is_ok(), "a reading does not hold up the writer");
@@ -127,7 +127,7 @@ pub(super) fn closing_answers_everybody(bed: &mut Bed) {
     for _ in 0..1_000 {
         let tell = tell.clone();
         bed.submit(Box::new(|plan| posting(plan, 1, 1, None, |_| {})), move |verdict| {
-            tell.send(verdict).unwrap()
+            tell.send(verdict).unwrap();
         });
     }
     barrier.wait();

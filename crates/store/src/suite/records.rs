@@ -270,8 +270,7 @@ pub(super) fn the_direct_conversation_of_two(bed: &mut Bed) {
     keep(bed, vec![of(1, 1, 2), of(2, 1, 3), of(3, 2, 2)]);
     bed.reopen();
     bed.does(|plan| {
-        let direct =
-            |one: u32, other: u32| Ok::<_, chinwag_domain::Stop>(plan.direct((UserId(one), UserId(other)))?);
+        let direct = |one: u32, other: u32| plan.direct((UserId(one), UserId(other)));
         assert_eq!(direct(1, 2)?, Some(ConversationId(1)));
         assert_eq!(direct(2, 2)?, Some(ConversationId(3)));
         assert_eq!((direct(2, 1)?, direct(2, 3)?), (None, None));
