@@ -8,17 +8,51 @@ import type { Conversation } from "../state/conversations";
 import type { Observable } from "../state/observable";
 import { model } from "./app";
 
-const subscribers = new WeakMap<Observable, () => void>();
+interface Watched {
+  subscribe: () => void;
+  seen: Observable;
+}
 
-/** The same object; whoever reads it in a template, a `$derived` or an `$effect` reads it again after a change. */
+const watched = new WeakMap<Observable, Watched>();
+const behind = new WeakMap<Observable, Observable>();
+
+/**
+ * The observable; whoever reads it in a template, a `$derived` or an `$effect` reads it again after a change.
+ *
+ * What is returned stands for the same object but is another one after each change: a `$derived` that holds it would
+ * otherwise be taken for unchanged.
+ */
 export function live<T extends Observable>(observable: T): T {
-  let subscribe = subscribers.get(observable);
-  if (!subscribe) {
-    subscribe = createSubscriber((update) => observable.subscribe(update));
-    subscribers.set(observable, subscribe);
+  const target = behind.get(observable) ?? observable;
+  let found = watched.get(target);
+  if (!found) {
+    const made: Watched = {
+      seen: standIn(target),
+      subscribe: createSubscriber((update) =>
+        target.subscribe(() => {
+          made.seen = standIn(target);
+          update();
+        }),
+      ),
+    };
+    found = made;
+    watched.set(target, made);
   }
-  subscribe();
-  return observable;
+  found.subscribe();
+  return found.seen as T;
+}
+
+/** Reads through to the object itself, whose private parts know no other `this`. */
+function standIn(target: Observable): Observable {
+  const made = new Proxy(target, {
+    get(object, key) {
+      const value: unknown = Reflect.get(object, key, object);
+      return typeof value === "function" ? value.bind(object) : value;
+    },
+    set: (object, key, value) => Reflect.set(object, key, value, object),
+  });
+  behind.set(made, target);
+  return made;
 }
 
 export function me(): Profile {

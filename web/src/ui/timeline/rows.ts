@@ -31,7 +31,8 @@ export function rowsOf(items: readonly Item[], waiting: readonly Pending[], sigh
   let day = Number.NaN;
   let author = 0;
   let spoke = 0;
-  let marked = sight.readTo === undefined;
+  // The line stands only where what was read before it is shown too.
+  let marked = sight.readTo === undefined || (!sight.complete && (items[0]?.entry.seq ?? 0) > sight.readTo);
   for (const item of items) {
     const { entry } = item;
     if (!isShown(entry, sight.direct)) continue;
