@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationId, ConversationKind, History, InviteId, Millis, Posting, Registration, Role, Seq, SessionId, UserId,
-    view::is_false,
+    ConversationId, ConversationKind, History, InviteId, Millis, Posting, Registration, Role, Seq, SessionId,
+    UserId, view::is_false,
 };
 
 /// New parts of one's own profile; what is absent stays.

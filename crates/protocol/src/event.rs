@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationChange, ConversationId, ConversationKind, ConversationView, History, LogId, Millis, Posting, Profile,
-    Role, Seq, SessionId, Settings, UserId, view::is_false,
+    ConversationChange, ConversationId, ConversationKind, ConversationView, History, LogId, Millis, Posting,
+    Profile, Role, Seq, SessionId, Settings, UserId, view::is_false,
 };
 
 /// One event in its log.

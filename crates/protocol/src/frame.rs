@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, ClientSignal, Command, Entry, LogId, Query, Refused, Reply, Seq, ServerSignal, SessionId, Snapshot, UserId,
+    Answer, ClientSignal, Command, Entry, LogId, Query, Refused, Reply, Seq, ServerSignal, SessionId,
+    Snapshot, UserId,
 };
 
 /// The version of the frames; a server refuses others with `unsupported_version`.

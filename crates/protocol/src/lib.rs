@@ -23,11 +23,12 @@ pub use frame::{
 };
 pub use ids::{ConversationId, InviteId, LogId, Millis, Seq, SessionId, UserId};
 pub use query::{
-    Anchor, Answer, HistoryPage, InviteInfo, MemberView, MessageInfo, Query, SearchHit, SearchPage, SessionView,
+    Anchor, Answer, HistoryPage, InviteInfo, MemberView, MessageInfo, Query, SearchHit, SearchPage,
+    SessionView,
 };
 pub use refused::{Kind, Refused};
 pub use signal::{ClientSignal, CursorMoved, Presence, PresenceOf, ServerSignal};
 pub use view::{
-    ConversationKind, ConversationView, History, Item, MessageState, MyMembership, Posting, Position, Profile,
-    Reaction, Registration, Role, ServerInfo, Snapshot, UserKind,
+    ConversationKind, ConversationView, History, Item, MessageState, MyMembership, Position, Posting,
+    Profile, Reaction, Registration, Role, ServerInfo, Snapshot, UserKind,
 };

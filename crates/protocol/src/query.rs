@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationId, ConversationView, InviteId, Item, LogId, Entry, Millis, PresenceOf, Profile, Role, Seq, SessionId,
-    UserId,
+    ConversationId, ConversationView, Entry, InviteId, Item, LogId, Millis, PresenceOf, Profile, Role, Seq,
+    SessionId, UserId,
 };
 
 /// Where a page of history begins.

@@ -103,4 +103,3 @@ impl Refused {
         self.kind != Kind::Unavailable
     }
 }
-

@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use chinwag_domain::{Actor, Prepared, Request};
 use chinwag_protocol::{
-    ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed, ServerFrame,
-    UserId, Welcome,
+    ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed,
+    ServerFrame, UserId, Welcome,
 };
 use tokio::{
     io::Interest,
@@ -70,8 +70,7 @@ impl From<io::Error> for End {
 
 impl From<Refused> for End {
     fn from(reason: Refused) -> Self {
-        let retry_after_ms =
-            reason.retry_after_ms.or((reason.kind == Kind::Unavailable).then_some(1_000));
+        let retry_after_ms = reason.retry_after_ms.or((reason.kind == Kind::Unavailable).then_some(1_000));
         Self::Tell(Box::new(Closing { reason, retry_after_ms }))
     }
 }
@@ -157,7 +156,9 @@ impl Link {
         let hello = match timeout_at(deadline, self.hello(leftover, &mut early)).await {
             Ok(hello) => hello?,
             Err(_elapsed) => {
-                return Err(Refused::new(Kind::NotSignedIn, "too_slow", "the first frame must come in time").into());
+                return Err(
+                    Refused::new(Kind::NotSignedIn, "too_slow", "the first frame must come in time").into()
+                );
             }
         };
         let (signed_in, announce) = self.sign_in(hello, credential).await?;
@@ -237,7 +238,9 @@ impl Link {
                         continue;
                     }
                     Next::Close(closing) => return Err(End::Tell(closing)),
-                    Next::Wait if std::mem::take(&mut announce) => self.send(frame(&ServerFrame::CaughtUp {})),
+                    Next::Wait if std::mem::take(&mut announce) => {
+                        self.send(frame(&ServerFrame::CaughtUp {}))
+                    }
                     Next::Wait => {}
                 }
             }

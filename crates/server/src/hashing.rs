@@ -93,7 +93,8 @@ impl Hashing {
 }
 
 fn argon2() -> Argon2<'static> {
-    let params = Params::new(MEMORY_KIB, PASSES, 1, Some(32)).expect("the parameters are within argon2's bounds");
+    let params =
+        Params::new(MEMORY_KIB, PASSES, 1, Some(32)).expect("the parameters are within argon2's bounds");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 

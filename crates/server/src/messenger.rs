@@ -22,8 +22,8 @@ use chinwag_domain::{
     rules,
 };
 use chinwag_protocol::{
-    Answer, Command, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq, ServerInfo,
-    SignedIn, Snapshot, UserId, UserKind,
+    Answer, Command, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq,
+    ServerInfo, SignedIn, Snapshot, UserId, UserKind,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -95,7 +95,8 @@ pub struct Parts {
 impl Messenger {
     /// A messenger over its parts.
     pub fn new(parts: Parts) -> Result<Self, Failed> {
-        let hashing = Hashing::new().map_err(|error| Failed::new("cannot hash passwords", error.to_string()))?;
+        let hashing =
+            Hashing::new().map_err(|error| Failed::new("cannot hash passwords", error.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 store: parts.store,
@@ -200,11 +201,15 @@ impl Messenger {
         let request = Request::Register {
             handle: device.handle,
             invite: device.invite.as_deref().map(hash_token),
-            prepared: Prepared { password: Some(password), token: Some(token.clone()), ..Prepared::default() },
+            prepared: Prepared {
+                password: Some(password),
+                token: Some(token.clone()),
+                ..Prepared::default()
+            },
             device: device.device,
             door: door.to_owned(),
         };
-        signed_in(self.transacted(request).await?, token.plain)
+        signed_in(&self.transacted(request).await?, token.plain)
     }
 
     /// Starts a session for whoever knows the password.
@@ -213,7 +218,9 @@ impl Messenger {
         self.inner.limiter.sign_in(&key, peer)?;
         let found = self
             .read(move |reader| {
-                let Some(Owner::User(user)) = reader.name(&key)?.map(|name| name.owner) else { return Ok(None) };
+                let Some(Owner::User(user)) = reader.name(&key)?.map(|name| name.owner) else {
+                    return Ok(None);
+                };
                 reader.credentials(user)
             })
             .await?;
@@ -235,7 +242,7 @@ impl Messenger {
             device: device.device,
             door: door.to_owned(),
         };
-        signed_in(self.transacted(request).await?, token.plain)
+        signed_in(&self.transacted(request).await?, token.plain)
     }
 
     /// Ends the actor's own session.
@@ -352,7 +359,8 @@ impl Messenger {
         let mut answer = self.read(move |reader| reading::answer(reader, &asker, &query, now)).await?;
         if let Answer::Sessions(sessions) = &mut answer {
             let ids = sessions.iter().map(|session| session.session).collect();
-            for (session, online) in sessions.iter_mut().zip(self.inner.hub.connected(actor.user, ids).await) {
+            for (session, online) in sessions.iter_mut().zip(self.inner.hub.connected(actor.user, ids).await)
+            {
                 session.online = online;
             }
         }
@@ -393,7 +401,6 @@ impl Messenger {
             needs_setup: !server.has_admin,
         })
     }
-
 }
 
 /// On whose behalf a known session speaks.
@@ -428,19 +435,25 @@ fn unavailable(message: impl Into<String>) -> Refused {
 
 /// What is told to whoever asks while the server goes down.
 pub fn restarting() -> Refused {
-    Refused { retry_after_ms: Some(1_000), ..Refused::new(Kind::Unavailable, "restarting", "the server is restarting") }
+    Refused {
+        retry_after_ms: Some(1_000),
+        ..Refused::new(Kind::Unavailable, "restarting", "the server is restarting")
+    }
 }
 
-fn signed_in(done: Done, token: String) -> Result<SignedIn, Refused> {
+fn signed_in(done: &Done, token: String) -> Result<SignedIn, Refused> {
     match done {
-        Done::SignedIn { user, session } => Ok(SignedIn { user, session, token: Some(token) }),
+        Done::SignedIn { user, session } => {
+            Ok(SignedIn { user: *user, session: *session, token: Some(token) })
+        }
         Done::Reply(_) => Err(unavailable("no session was started")),
     }
 }
 
 fn known(reader: &dyn Reader, token: &chinwag_domain::record::TokenHash) -> Fact<Known> {
     let session = reader.session_by_token(token)?.ok_or_else(Refused::not_signed_in)?;
-    let user = reader.user(session.user)?.filter(|user| user.is_active()).ok_or_else(Refused::not_signed_in)?;
+    let user =
+        reader.user(session.user)?.filter(|user| user.is_active()).ok_or_else(Refused::not_signed_in)?;
     Ok(Known {
         identity: Identity {
             user: user.id,

@@ -1,13 +1,7 @@
 //! A server from its start to its end: put the parts together, greet, run, drain.
 
 use std::{
-    fmt::Write as _,
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
+    fmt::Write as _, io, net::SocketAddr, path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration,
 };
 
 use chinwag_domain::{Failed, Publish, Request, Store, bots::Poems};
@@ -85,7 +79,8 @@ impl Server {
         let poems = poems(&config)?;
         // Listening first: a taken address is found out before the store is touched.
         let listener = bind(config.listen).await?;
-        let address = listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+        let address =
+            listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen, cause })?;
         let metrics_listener = match config.metrics {
             Some(address) => Some(bind(address).await?),
             None => None,
@@ -117,7 +112,7 @@ impl Server {
         let limits = config.limits.clone();
         let hub_thread = tokio::task::spawn_blocking(move || inbox.start(thread_store, clock, &limits))
             .await
-        .map_err(|error| Failed::new("cannot start the hub", error))??;
+            .map_err(|error| Failed::new("cannot start the hub", error))??;
 
         let setup = fresh_token::<16>("set_");
         let found = Request::Found { registration: config.first_registration(), setup: Some(setup.hash) };
@@ -171,7 +166,11 @@ impl Server {
             line("Administrator", &format!("{open_at}/#/setup/{token}"));
             line("", "make the first account with this link; it is good once, for 30 minutes");
         }
-        let reach = if self.address.ip().is_loopback() { "this computer only" } else { "the network of this address" };
+        let reach = if self.address.ip().is_loopback() {
+            "this computer only"
+        } else {
+            "the network of this address"
+        };
         line("Reached from", reach);
         line(
             "Accounts",

@@ -18,12 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chinwag_domain::{
-    Committed, Failed, Publish, Store,
-    facts::Stop,
-    limits::Limits,
-    record::Cursor,
-};
+use chinwag_domain::{Committed, Failed, Publish, Store, facts::Stop, limits::Limits, record::Cursor};
 use chinwag_protocol::{
     ClientSignal, ConversationId, LogId, Millis, Position, PresenceOf, Refused, Seq, SessionId, UserId,
 };
@@ -44,7 +39,12 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 enum Input {
     Committed(Vec<Committed>),
-    Open { identity: Identity, outbox: Arc<Outbox>, resume: Option<Vec<(LogId, Seq)>>, opened: oneshot::Sender<Opened> },
+    Open {
+        identity: Identity,
+        outbox: Arc<Outbox>,
+        resume: Option<Vec<(LogId, Seq)>>,
+        opened: oneshot::Sender<Opened>,
+    },
     Close(Key),
     Signal(Key, UserId, ClientSignal),
     CursorMoved(ConversationId, UserId, Cursor),

@@ -122,7 +122,8 @@ impl Outbox {
     /// Queues a signal, unless there is much waiting.
     pub fn signal(&self, bytes: Bytes) {
         let mut inner = self.lock();
-        if inner.closing.is_some() || inner.missing.is_some() || inner.bytes + bytes.len() > SIGNAL_BYTES_MAX {
+        if inner.closing.is_some() || inner.missing.is_some() || inner.bytes + bytes.len() > SIGNAL_BYTES_MAX
+        {
             return;
         }
         inner.push(What::Signal, bytes);
@@ -270,7 +271,10 @@ mod tests {
         outbox.entry(LOG, Seq(8), frame(1));
         outbox.entry(LogId::Directory, Seq(2), frame(1));
         outbox.signal(frame(1));
-        assert_eq!(drain(&outbox), (vec![3], Some(Missing::from([(LOG, Seq(7)), (LogId::Directory, Seq(2))]))));
+        assert_eq!(
+            drain(&outbox),
+            (vec![3], Some(Missing::from([(LOG, Seq(7)), (LogId::Directory, Seq(2))])))
+        );
         outbox.entry(LOG, Seq(9), frame(5));
         assert_eq!(drain(&outbox), (vec![5], None));
     }

@@ -12,8 +12,8 @@ use std::{
 use bytes::Bytes;
 use chinwag_domain::record::{Cursor, Member};
 use chinwag_protocol::{
-    Closing, ConversationId, CursorMoved, Entry, Event, LogId, Millis, Position, Presence, PresenceOf, Refused, Seq,
-    ServerFrame, ServerSignal, SessionId, UserId,
+    Closing, ConversationId, CursorMoved, Entry, Event, LogId, Millis, Position, Presence, PresenceOf,
+    Refused, Seq, ServerFrame, ServerSignal, SessionId, UserId,
 };
 use slab::Slab;
 
@@ -145,32 +145,34 @@ impl State {
     }
 
     /// Adds a connection. `resume` is where its client left off.
-    pub fn open(&mut self, identity: Identity, outbox: Arc<Outbox>, resume: Option<&[(LogId, Seq)]>) -> Opened {
+    pub fn open(
+        &mut self,
+        identity: Identity,
+        outbox: Arc<Outbox>,
+        resume: Option<&[(LogId, Seq)]>,
+    ) -> Opened {
         if self.ended.contains(&identity.session) {
             return Opened::Ended;
         }
         let keys = self.users.get(&identity.user).map_or(&[][..], |user| &user.connections);
-        let same = keys.iter().filter(|key| self.connections[**key].identity.session == identity.session).count();
+        let same =
+            keys.iter().filter(|key| self.connections[**key].identity.session == identity.session).count();
         if self.connections_max.is_some_and(|(session, user)| keys.len() >= user || same >= session) {
             return Opened::TooMany;
         }
         let plan = resume.and_then(|positions| self.plan_resume(&identity, positions));
-        let key = self.connections.insert(Connection {
-            identity: identity.clone(),
-            outbox: outbox.clone(),
-            away: false,
-            watching: Vec::new(),
-        });
-        let user = self.users.entry(identity.user).or_default();
+        let id = identity.user;
+        let key = self.connections.insert(Connection { identity, outbox, away: false, watching: Vec::new() });
+        let user = self.users.entry(id).or_default();
         user.connections.push(key);
         for membership in &user.memberships {
             let conversation = self.conversations.entry(membership.conversation).or_default();
             conversation.online.push((key, membership.since));
         }
-        self.presence_changed.insert(identity.user);
+        self.presence_changed.insert(id);
         let Some(plan) = plan else { return Opened::Fresh(key) };
         for (log, after) in plan {
-            self.send_missed(&outbox, log, after, &identity);
+            self.send_missed(key, log, after);
         }
         Opened::Resumed(key)
     }
@@ -214,7 +216,8 @@ impl State {
         Some(plan)
     }
 
-    fn send_missed(&self, outbox: &Outbox, log: LogId, after: Seq, identity: &Identity) {
+    fn send_missed(&self, key: Key, log: LogId, after: Seq) {
+        let Connection { identity, outbox, .. } = &self.connections[key];
         // A member from the first entry on sees every entry as it is; others need the store to look closer.
         let sees_all = match log {
             LogId::Directory | LogId::User(_) => true,
@@ -406,7 +409,8 @@ impl State {
         let Some(user) = self.users.get(&id) else {
             return PresenceOf { user: id, presence: Presence::Offline, seen_at: None };
         };
-        let visible = || user.connections.iter().map(|key| &self.connections[*key]).filter(|c| !c.identity.invisible);
+        let visible =
+            || user.connections.iter().map(|key| &self.connections[*key]).filter(|c| !c.identity.invisible);
         let presence = if visible().any(|connection| !connection.away) {
             Presence::Online
         } else if visible().next().is_some() {
@@ -421,14 +425,23 @@ impl State {
     /// Who of a conversation, or of the whole server, is there now.
     pub fn online(&self, conversation: Option<ConversationId>) -> Vec<PresenceOf> {
         let mut users: Vec<UserId> = match conversation {
-            None => self.users.iter().filter(|(_, user)| !user.connections.is_empty()).map(|(id, _)| *id).collect(),
+            None => self
+                .users
+                .iter()
+                .filter(|(_, user)| !user.connections.is_empty())
+                .map(|(id, _)| *id)
+                .collect(),
             Some(id) => self.conversations.get(&id).map_or_else(Vec::new, |conversation| {
                 conversation.online.iter().map(|(key, _)| self.connections[*key].identity.user).collect()
             }),
         };
         users.sort_unstable();
         users.dedup();
-        users.into_iter().map(|user| self.presence_of(user)).filter(|p| p.presence != Presence::Offline).collect()
+        users
+            .into_iter()
+            .map(|user| self.presence_of(user))
+            .filter(|p| p.presence != Presence::Offline)
+            .collect()
     }
 
     /// Whether a session has a connection.
@@ -470,7 +483,8 @@ impl State {
 
     fn tell_cursors(&mut self) {
         for ((id, user), cursor) in std::mem::take(&mut self.cursors_moved) {
-            let whole = CursorMoved { conversation: id, user, delivered: cursor.delivered, read: cursor.read };
+            let whole =
+                CursorMoved { conversation: id, user, delivered: cursor.delivered, read: cursor.read };
             let signal = |moved| frame(&ServerFrame::Signal(ServerSignal::Cursor(moved)));
             let own = signal(whole);
             let keys = self.users.get(&user).map_or(&[][..], |user| &user.connections);
@@ -478,11 +492,15 @@ impl State {
             for key in keys {
                 self.connections[*key].outbox.signal(own.clone());
             }
-            let Some(conversation) = self.conversations.get(&id).filter(|c| c.members <= RECEIPT_MEMBERS_MAX) else {
+            let Some(conversation) = self.conversations.get(&id).filter(|c| c.members <= RECEIPT_MEMBERS_MAX)
+            else {
                 continue;
             };
-            let theirs =
-                if hide_read { signal(CursorMoved { read: Position::default(), ..whole }) } else { own.clone() };
+            let theirs = if hide_read {
+                signal(CursorMoved { read: Position::default(), ..whole })
+            } else {
+                own.clone()
+            };
             for (key, _) in &conversation.online {
                 let connection = &self.connections[*key];
                 if connection.identity.user != user && self.is_member(id, user) {

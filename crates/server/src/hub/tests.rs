@@ -5,8 +5,8 @@ use std::{cell::RefCell, collections::VecDeque, sync::Arc};
 use bytes::Bytes;
 use chinwag_domain::record::Cursor;
 use chinwag_protocol::{
-    ConversationId, Entry, Event, JoinedBy, LogId, MessageBody, Millis, Position, Presence, Role, Seq, ServerFrame,
-    ServerSignal, SessionId, Settings, UserId,
+    ConversationId, Entry, Event, JoinedBy, LogId, MessageBody, Millis, Position, Presence, Role, Seq,
+    ServerFrame, ServerSignal, SessionId, Settings, UserId,
 };
 
 use super::{
@@ -50,7 +50,11 @@ impl World {
 
     fn say(&mut self, by: UserId, text: &str) -> Seq {
         let number = self.state.head(LOG).messages + 1;
-        self.record(LOG, by, Event::Message(MessageBody { text: text.to_owned(), number, ..MessageBody::default() }))
+        self.record(
+            LOG,
+            by,
+            Event::Message(MessageBody { text: text.to_owned(), number, ..MessageBody::default() }),
+        )
     }
 
     fn connect(&mut self, user: UserId, session: u32, resume: Option<&[(LogId, Seq)]>) -> Option<Client> {
@@ -63,7 +67,9 @@ impl World {
             hide_read: false,
         };
         match self.state.open(identity, outbox.clone(), resume) {
-            Opened::Fresh(key) | Opened::Resumed(key) => Some(Client { key, outbox, missed: RefCell::default() }),
+            Opened::Fresh(key) | Opened::Resumed(key) => {
+                Some(Client { key, outbox, missed: RefCell::default() })
+            }
             Opened::Ended | Opened::TooMany => None,
         }
     }
@@ -282,7 +288,8 @@ fn receipts_go_to_small_conversations_and_to_oneself() {
     for user in 10..110 {
         world.join(UserId(user), 1);
     }
-    (anna.frames(), bee.frames());
+    anna.frames();
+    bee.frames();
     world.state.cursor_moved(ROOM, ANNA, cursor);
     world.state.tick();
     assert_eq!((anna.frames().len(), bee.frames().len()), (1, 0));
