@@ -24,7 +24,7 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Watch) -> Outcome {
     }
     let places = Places { outbox: None, cache: if args.since_last { session.watched() } else { None } };
     let token = session.account.token.clone();
-    let client = Client::connect(session.http.server.clone(), token, places)?;
+    let client = Client::connect(session.http.server.clone(), token, &places)?;
     let watching = Watching {
         session: &session,
         client: &client,
@@ -50,7 +50,7 @@ pub(crate) async fn mark_read(
     places: impl IntoIterator<Item = (ConversationId, Seq)>,
 ) -> Outcome {
     let token = session.account.token.clone();
-    let client = Client::connect(session.http.server.clone(), token, Places::default())?;
+    let client = Client::connect(session.http.server.clone(), token, &Places::default())?;
     let ready = tokio::time::timeout(Duration::from_secs(10), client.ready()).await;
     let Ok(ready) = ready else { return failed("could not note what was read: the server does not answer") };
     ready?;

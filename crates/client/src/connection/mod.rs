@@ -125,7 +125,7 @@ pub struct Client {
 
 impl Client {
     /// Starts connecting, and goes on until [`Client::close`]. Returns at once; see [`Client::ready`].
-    pub fn connect(server: Address, token: String, places: Places) -> Result<Self, OutboxError> {
+    pub fn connect(server: Address, token: String, places: &Places) -> Result<Self, OutboxError> {
         let outbox = places.outbox.as_deref().map(Outbox::open).transpose()?.map(Mutex::new);
         let cache = places.cache.as_deref().map(Cache::new);
         let (epoch, state) = cache.as_ref().and_then(Cache::load).unzip();

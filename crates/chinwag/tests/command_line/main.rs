@@ -1,0 +1,186 @@
+//! The command line as people and scripts use it: real processes, a real server on a free port.
+
+mod support;
+
+use std::process::Stdio;
+
+use serde_json::json;
+use support::{Person, Server, lines};
+
+#[test]
+fn what_one_says_the_other_reads() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    let sent = anna.json(&["send", "--to", "@bert", "hello", "there"]);
+    assert_eq!(sent[0]["seq"], 4, "after made and two joined");
+    anna.input(&["send", "--to", "@bert"], "from a pipe\nwith two lines\n").expect_code(0);
+    let read = bert.json(&["read", "@anna"]);
+    let texts: Vec<_> =
+        read.iter().filter(|line| line["type"] == "message").map(|line| line["text"].clone()).collect();
+    assert_eq!(texts, [json!("hello there"), json!("from a pipe\nwith two lines")]);
+    assert_eq!(bert.json(&["groups", "list", "anna"])[0]["unread"], 2);
+    bert.run(&["read", "@anna", "--mark-read"]).expect_code(0);
+    assert_eq!(bert.json(&["groups", "list", "anna"])[0]["unread"], 0);
+    let found = bert.until(&["search", "pipe"], |found| !found.is_empty());
+    assert_eq!(found[0]["name"], "anna");
+}
+
+#[test]
+fn groups_are_made_found_joined_and_left() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    anna.run(&["groups", "create", "The Lab", "--public", "--handle", "lab", "--topic", "all things"])
+        .expect_code(0);
+    assert_eq!(bert.json(&["groups", "list", "--public", "all th"])[0]["handle"], "lab");
+    bert.run(&["groups", "join", "#lab"]).expect_code(0);
+    bert.run(&["send", "--to", "the lab", "I am here"]).expect_code(0);
+    let members = anna.json(&["groups", "members", "#lab"]);
+    let roles: Vec<_> = members.iter().map(|member| (&member["handle"], &member["role"])).collect();
+    assert_eq!(roles, [(&json!("anna"), &json!("owner")), (&json!("bert"), &json!("member"))]);
+    bert.run(&["groups", "leave", "#lab"]).expect_code(0);
+    bert.run(&["send", "--to", "#lab", "and gone"]).expect_code(3);
+
+    anna.run(&["groups", "create", "Quiet"]).expect_code(0);
+    let invite = anna.json(&["groups", "invite", "Quiet", "--uses", "1"]);
+    bert.run(&["groups", "join", invite[0]["link"].as_str().expect("a link")]).expect_code(0);
+    bert.run(&["send", "--to", "Quiet", "thanks"]).expect_code(0);
+}
+
+#[test]
+fn every_end_has_its_exit_code() {
+    let server = Server::start();
+    let (anna, nobody) = (Person::register(&server, "anna"), Person::new(&server));
+    nobody.run(&["send", "--to", "@anna", "x"]).expect_code(4);
+    nobody.input(&["login", "anna", "--password-stdin"], "wrong password\n").expect_code(4);
+    anna.run(&["send", "--to", "@nobody-there", "x"]).expect_code(3);
+    anna.run(&["send", "--to", "@anna"]).expect_code(2);
+    anna.run(&["send", "--to", "id:x", "x"]).expect_code(2);
+    anna.run(&["read", "id:99"]).expect_code(3);
+    anna.run(&["admin", "suspend", "@anna"]).expect_code(3);
+    anna.input(&["register", "bert", "--password-stdin"], "short\n").expect_code(3);
+    let said = anna.run(&["logout"]).expect_code(0);
+    assert!(said.contains("Signed out anna"), "{said}");
+    anna.run(&["who"]).expect_code(4);
+    drop(server);
+    nobody.run(&["register", "cleo"]).expect_code(5);
+}
+
+#[test]
+fn a_message_written_while_the_server_is_away_is_sent_once() {
+    let mut server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    anna.run(&["send", "--to", "@bert", "before"]).expect_code(0);
+    server.kill();
+    anna.run(&["send", "--to", "@bert", "lost", "--wait", "0"]).expect_code(5);
+    let queued = anna.json(&["send", "--to", "@bert", "kept", "--wait", "0", "--queue"]);
+    assert_eq!(queued[0]["queued"], true);
+    assert_eq!(anna.json(&["outbox"])[0]["text"], "kept");
+    server.restart();
+    anna.run(&["send", "--to", "@bert", "after"]).expect_code(0);
+    assert!(anna.json(&["outbox"]).is_empty());
+    anna.run(&["outbox", "send"]).expect_code(0);
+    let texts: Vec<_> = bert
+        .json(&["read", "@anna"])
+        .iter()
+        .filter_map(|line| line["text"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(texts, ["before", "kept", "after"]);
+}
+
+#[test]
+fn watching_goes_on_across_a_killed_server() {
+    let mut server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    anna.run(&["send", "--to", "@bert", "0"]).expect_code(0);
+    let mut watching = bert
+        .command(&["watch", "--json", "-n", "6"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let said = lines(watching.stderr.take().expect("piped"));
+    let shown = lines(watching.stdout.take().expect("piped"));
+    support::until(&said, |line| line.starts_with("Connected."));
+    for number in 1..=3 {
+        anna.run(&["send", "--to", "@bert", &number.to_string()]).expect_code(0);
+    }
+    server.kill();
+    support::until(&said, |line| line.starts_with("Not connected"));
+    server.restart();
+    for number in 4..=6 {
+        anna.run(&["send", "--to", "@bert", &number.to_string()]).expect_code(0);
+    }
+    let texts: Vec<String> = (0..6)
+        .map(|_| support::object(&support::next(&shown))["text"].as_str().expect("a text").to_owned())
+        .collect();
+    assert_eq!(texts, ["1", "2", "3", "4", "5", "6"], "nothing is missing and nothing comes twice");
+    assert!(watching.wait().expect("ends").success());
+}
+
+#[test]
+fn watching_since_the_last_time_begins_where_that_ended() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    anna.run(&["send", "--to", "@bert", "old"]).expect_code(0);
+    let mut watching = bert
+        .command(&["watch", "--since-last", "--json", "-n", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let said = lines(watching.stderr.take().expect("piped"));
+    support::until(&said, |line| line.starts_with("Connected."));
+    anna.run(&["send", "--to", "@bert", "seen"]).expect_code(0);
+    assert!(watching.wait().expect("ends").success());
+    for text in ["missed 1", "missed 2"] {
+        anna.run(&["send", "--to", "@bert", text]).expect_code(0);
+    }
+    let missed = bert.json(&["watch", "--since-last", "-n", "2"]);
+    let texts: Vec<_> = missed.iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(texts, ["missed 1", "missed 2"]);
+}
+
+#[test]
+fn many_processes_send_through_one_outbox_and_nothing_is_lost_or_doubled() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    anna.run(&["send", "--to", "@bert", "first"]).expect_code(0);
+    let sending: Vec<_> = (0..8)
+        .map(|number| {
+            anna.command(&["send", "--to", "@bert", &format!("number {number}")])
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("starts")
+        })
+        .collect();
+    for mut process in sending {
+        assert!(process.wait().expect("ends").success());
+    }
+    let mut texts: Vec<_> = bert
+        .json(&["read", "@anna"])
+        .iter()
+        .filter_map(|line| line["text"].as_str().map(str::to_owned))
+        .collect();
+    texts.sort();
+    let mut expected: Vec<_> = (0..8).map(|number| format!("number {number}")).collect();
+    expected.insert(0, "first".to_owned());
+    assert_eq!(texts, expected);
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_failure() {
+    let server = Server::start();
+    let anna = Person::register(&server, "anna");
+    let text: String = (0..400).map(|number| format!("{number}\n")).collect();
+    anna.run(&["groups", "create", "Long"]).expect_code(0);
+    anna.input(&["send", "--to", "Long", "--lines"], &text[..1_000]).expect_code(0);
+    let mut reading = anna
+        .command(&["read", "Long", "-n", "200", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    drop(reading.stdout.take());
+    let said = std::io::read_to_string(reading.stderr.take().expect("piped")).expect("text");
+    assert_eq!((reading.wait().expect("ends").code(), said.as_str()), (Some(0), ""));
+}
