@@ -52,18 +52,11 @@ fn scan_one(
                 continue;
             }
             let text = state.and_then(|state| state.text.as_deref()).unwrap_or(&body.text);
-            if says(wanted, text) {
+            if wanted.fits(&fold(text)) {
                 hits.push((entry.at, readable.conversation, entry.seq));
             }
         }
     }
-}
-
-/// Whether a text fulfils the conditions on texts.
-pub(crate) fn says(wanted: &Wanted, text: &str) -> bool {
-    let text = fold(text);
-    wanted.words.iter().chain(&wanted.phrases).all(|part| text.contains(part.as_str()))
-        && (!wanted.has_link || text.contains("https://") || text.contains("http://"))
 }
 
 /// Cuts one page out of all hits. `below` names the time and the place of the first hit of the page.

@@ -5,6 +5,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+use super::term;
+
 /// The form in which texts, names and topics are compared when somebody searches.
 ///
 /// The index of a store and what was typed go through the same function. It is idempotent.
@@ -67,11 +69,8 @@ impl Traced {
 
     /// The ranges of the original text in which `needle`, already folded, occurs; none overlap.
     pub(super) fn matches(&self, needle: &str) -> Vec<(u32, u32)> {
-        if needle.is_empty() {
-            return Vec::new();
-        }
-        let found = self.text.match_indices(needle);
-        found.map(|(at, hit)| (self.origin[at].0, self.origin[at + hit.len() - 1].1)).collect()
+        let found = term::occurrences(&self.text, needle);
+        found.map(|at| (self.origin[at].0, self.origin[at + needle.len() - 1].1)).collect()
     }
 }
 

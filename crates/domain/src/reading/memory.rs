@@ -274,7 +274,7 @@ impl Reader for Memory {
                 let Some(text) = self.text(part.conversation, entry.seq).map(|text| fold(&text)) else {
                     continue;
                 };
-                let said = wanted.words.iter().chain(&wanted.phrases).all(|term| text.contains(term));
+                let said = wanted.fits(&text);
                 if said && !text.is_empty() && wanted.from.is_none_or(|from| from == entry.by) {
                     hits.push((part.conversation, entry.seq));
                 }

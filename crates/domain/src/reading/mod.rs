@@ -14,6 +14,7 @@ mod people;
 #[cfg(test)]
 mod replay;
 pub mod search;
+pub mod term;
 mod typed;
 mod view;
 

@@ -5,7 +5,7 @@
 
 use chinwag_protocol::{ConversationId, Event, Item, Millis, Refused, SearchHit, SearchPage, Seq, UserId};
 
-use super::{Viewer, fold::Traced, history::message_item, typed::Typed, view::open};
+use super::{Viewer, fold::Traced, history::message_item, term, typed::Typed, view::open};
 use crate::{
     facts::{Known, Stop},
     limits::SEARCH_PAGE_MAX,
@@ -25,9 +25,9 @@ pub struct Readable {
 /// A parsed search. All conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Folded words; each must occur as a word or as part of one.
+    /// Folded words; each must occur, see [`term`].
     pub words: Vec<String>,
-    /// Folded phrases; each must occur as written.
+    /// Folded phrases; each must occur as written, see [`term`].
     pub phrases: Vec<String>,
     /// Only of this author.
     pub from: Option<UserId>,
@@ -43,6 +43,19 @@ pub struct Wanted {
     pub below: Option<u64>,
     /// At most so many.
     pub limit: usize,
+}
+
+impl Wanted {
+    /// Whether a text, folded, fulfils the conditions on texts.
+    pub fn fits(&self, folded: &str) -> bool {
+        self.words.iter().chain(&self.phrases).all(|part| term::occurs(folded, part))
+            && (!self.has_link || holds_link(folded))
+    }
+}
+
+/// Whether a folded text holds a link.
+pub fn holds_link(folded: &str) -> bool {
+    folded.contains("https://") || folded.contains("http://")
 }
 
 /// What was found: messages, newest first.
