@@ -66,6 +66,8 @@ export interface Surroundings {
   locks?: Locks | undefined;
   channel?: ((name: string) => Channel) | undefined;
   url?: string;
+  /** Loads the page anew. */
+  restart?: (() => void) | undefined;
 }
 
 const database_patience_ms = 2_000;
@@ -80,6 +82,7 @@ export async function browser(): Promise<Surroundings> {
     locks: "locks" in navigator ? (navigator.locks as unknown as Locks) : undefined,
     channel: "BroadcastChannel" in window ? (name) => new BroadcastChannel(name) : undefined,
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/ws`,
+    restart: () => location.reload(),
   };
 }
 
@@ -108,6 +111,7 @@ export class App implements Ask {
   onOpen: (conversation: ConversationId) => void = () => {};
 
   readonly #database: Database | undefined;
+  readonly #restart: (() => void) | undefined;
   readonly #sync: Sync;
   readonly #cache: Cache;
   readonly #socket: Socket;
@@ -125,8 +129,9 @@ export class App implements Ask {
   #missedTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(surroundings: Surroundings = {}) {
-    const { database, locks, channel, url = "/api/ws" } = surroundings;
+    const { database, locks, channel, url = "/api/ws", restart } = surroundings;
     this.#database = database;
+    this.#restart = restart;
     this.#socket = new Socket(url, {
       origin: () => this.#sync.origin(),
       frame: (frame) => batch(() => this.#frame(frame)),
@@ -219,7 +224,7 @@ export class App implements Ask {
       if (!(error instanceof RefusedError) || error.refused.kind !== "not_signed_in") throw error;
     }
     this.#tabs?.postMessage("signed_out");
-    await this.#forget();
+    await this.#leave();
   }
 
   /** Chooses a new password with the token of a reset link. */
@@ -557,6 +562,12 @@ export class App implements Ask {
     });
   }
 
+  /** Signed out by choice: the answer told the browser to clear this site, which closes the database for good. */
+  async #leave(): Promise<void> {
+    await this.#forget();
+    this.#restart?.();
+  }
+
   #clear(): void {
     const { session, conversations, people, presence, typing, receipts, outbox, drafts } = this.state;
     session.clear();
@@ -576,7 +587,7 @@ export class App implements Ask {
 
   #otherTab(note: string): void {
     const { phase } = this.state.session;
-    if (note === "signed_out" && phase !== "signed_out") void this.#forget();
+    if (note === "signed_out" && phase !== "signed_out") void this.#leave();
     else if (note === "signed_in" && phase === "signed_out") {
       this.state.session.setPhase("starting");
       this.#socket.start();

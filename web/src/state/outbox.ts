@@ -89,7 +89,7 @@ export class Outbox extends Observable {
   async load(): Promise<void> {
     const me = this.needs.me();
     if (!this.needs.database || me === undefined) return;
-    const found = await this.needs.database.getAll("outbox");
+    const found = await this.needs.database.getAll("outbox").catch(() => []);
     const mine = found.filter((one) => one.user === me && !this.#all.has(one.client_id));
     for (const one of mine)
       this.#all.set(one.client_id, { ...one, state: one.failed ? "failed" : "waiting" });
@@ -298,18 +298,26 @@ export class Outbox extends Observable {
     const found = this.#all.get(client_id);
     if (!this.needs.database || !found) return;
     const { state: _state, seq: _seq, order: _order, ...outgoing } = found;
-    const change = this.needs.database.transaction("outbox", "readwrite");
-    const order = await change.store.index("client_id").getKey(client_id);
-    if (order !== undefined) await change.store.put({ ...outgoing, order });
-    await change.done;
+    try {
+      const change = this.needs.database.transaction("outbox", "readwrite");
+      const order = await change.store.index("client_id").getKey(client_id);
+      if (order !== undefined) await change.store.put({ ...outgoing, order });
+      await change.done;
+    } catch {
+      // The browser took the database away: it lives on in this page.
+    }
   }
 
   async #forget(client_id: string): Promise<void> {
     if (!this.needs.database) return;
-    const change = this.needs.database.transaction("outbox", "readwrite");
-    const order = await change.store.index("client_id").getKey(client_id);
-    if (order !== undefined) await change.store.delete(order);
-    await change.done;
+    try {
+      const change = this.needs.database.transaction("outbox", "readwrite");
+      const order = await change.store.index("client_id").getKey(client_id);
+      if (order !== undefined) await change.store.delete(order);
+      await change.done;
+    } catch {
+      // As above; sent once more from the disk, it is the same message to the server.
+    }
   }
 
   #sort(): void {
