@@ -160,7 +160,7 @@ pub trait Reader: Facts {
     fn bans(&self, conversation: ConversationId) -> Known<Vec<Arc<Member>>>;
     /// Every active membership of the server: what the hub starts from.
     fn all_memberships(&self) -> Known<Vec<Arc<Member>>>;
-    /// The head of every conversation that has one: what the hub and the search index start from.
+    /// The head of every log that has one, by log: what the hub and the search index start from.
     fn all_heads(&self) -> Known<Vec<(LogId, Position)>>;
     /// Whom a user knows or has blocked.
     fn relations(&self, of: UserId) -> Known<Vec<(UserId, Relation)>>;

@@ -2,7 +2,7 @@
 
 use chinwag_protocol::{ClientFrame, ClientSignal, Event, LogId, Origin, Seq, ServerFrame, ServerSignal};
 
-use crate::support::{Server, folder, messages};
+use crate::support::{Person, Server, folder, messages};
 
 #[test]
 fn l3_who_was_away_gets_everything_once_and_in_order() {
@@ -54,6 +54,25 @@ fn l3_a_client_that_never_saw_a_conversation_resumes_into_it() {
 }
 
 #[test]
+fn l3_a_crash_of_the_server_is_bridged_without_a_fresh_start() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let (anna, bee) = (server.register("anna"), server.register("bee"));
+    let talk = anna.direct(bee.id);
+    let mut socket = bee.connect();
+    anna.post(talk, "1", "before the crash").expect("allowed");
+    socket.until_text("before the crash");
+    server.kill();
+    let server = Server::start(data.path());
+    let anna = Person { address: server.address, ..anna };
+    let bee = Person { address: server.address, ..bee };
+    anna.post(talk, "2", "after the crash").expect("allowed");
+    let mut socket = bee.resume(socket.origin());
+    assert!(socket.snapshot.is_none(), "the new process knows where each log ends");
+    assert_eq!(messages(&socket.until_text("after the crash")).len(), 1);
+}
+
+#[test]
 fn l3_positions_of_another_store_start_afresh() {
     let data = folder();
     let server = Server::start(data.path());
@@ -74,7 +93,7 @@ fn two_devices_of_one_user_see_the_same() {
     let server = Server::start(data.path());
     let (anna, bee) = (server.register("anna"), server.register("bee"));
     let talk = anna.direct(bee.id);
-    let phone = crate::support::Person::sign_in(server.address, "anna").expect("the password is right");
+    let phone = Person::sign_in(server.address, "anna").expect("the password is right");
     let (mut desk, mut pocket) = (anna.connect(), phone.connect());
     desk.command(crate::support::say(talk, "1", "from the desk"));
     pocket.until_text("from the desk");
@@ -82,9 +101,15 @@ fn two_devices_of_one_user_see_the_same() {
     desk.until_text("answer");
     let answer = pocket.until_text("answer").last().expect("just seen").seq;
     // What one device has read, the other no longer shows as unread.
-    pocket.send(&ClientFrame::Signal(ClientSignal::Cursor { conversation: talk, delivered: answer, read: answer }));
+    pocket.send(&ClientFrame::Signal(ClientSignal::Cursor {
+        conversation: talk,
+        delivered: answer,
+        read: answer,
+    }));
     let read = desk.until(|frame| match frame {
-        ServerFrame::Signal(ServerSignal::Cursor(moved)) if moved.user == anna.id && moved.read.seq == answer => {
+        ServerFrame::Signal(ServerSignal::Cursor(moved))
+            if moved.user == anna.id && moved.read.seq == answer =>
+        {
             Some(moved.read)
         }
         _ => None,
@@ -109,7 +134,8 @@ fn l1_a_reader_that_stalls_gets_everything_later() {
     // Far more than the outbox and both sockets' buffers hold.
     const COUNT: u32 = 3_000;
     for number in 0..COUNT {
-        let question = writer.command(crate::support::say(group, &number.to_string(), &format!("{number} {text}")));
+        let question =
+            writer.command(crate::support::say(group, &number.to_string(), &format!("{number} {text}")));
         writer.until(|frame| match frame {
             ServerFrame::Done { id, .. } => (*id == question).then_some(()),
             ServerFrame::Refused { refused, .. } => panic!("{refused:?}"),

@@ -88,7 +88,11 @@ fn d1_nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
     let stored: HashMap<String, Seq> =
         log.iter().filter_map(|entry| Some((entry.client_id.clone()?, entry.seq))).collect();
     let said = messages(&log);
-    assert_eq!(said.iter().map(|(id, _)| id).collect::<std::collections::HashSet<_>>().len(), said.len(), "once");
+    assert_eq!(
+        said.iter().map(|(id, _)| id).collect::<std::collections::HashSet<_>>().len(),
+        said.len(),
+        "once"
+    );
     for (client_id, seq) in &all.acknowledged {
         assert_eq!(stored.get(client_id), Some(seq), "{client_id} was acknowledged as {seq}");
     }

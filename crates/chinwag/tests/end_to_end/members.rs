@@ -35,7 +35,8 @@ fn m1_m2_a_removal_cuts_at_one_entry_while_others_write() {
         })
     };
     victim.until_text("100");
-    anna.command(Command::RemoveMember { conversation: group, user: carl.id, ban: false }).expect("she owns it");
+    anna.command(Command::RemoveMember { conversation: group, user: carl.id, ban: false })
+        .expect("she owns it");
     assert_eq!(writer.join().expect("the writer does not panic"), 0);
     let log = anna.log(group);
     let removal = log
@@ -93,19 +94,26 @@ fn m4_a_new_password_ends_all_other_sessions() {
     assert_eq!(anna.command(change), Ok(Reply::Done {}));
     assert!(socket.until_closed().1.is_some());
     assert!(anna.query(Query::Sessions {}).is_ok());
-    assert_eq!(Person::sign_in(server.address, "anna").map(|_| ()).map_err(|r| r.code), Err("wrong_password".into()));
+    assert_eq!(
+        Person::sign_in(server.address, "anna").map(|_| ()).map_err(|r| r.code),
+        Err("wrong_password".into())
+    );
 }
 
 #[test]
 fn m4_a_suspended_user_is_out_until_let_in_again() {
     let data = folder();
     let server = Server::start(data.path());
-    let root = Person::register(server.address, "root_anna", server.setup_token()).expect("the first administrator");
+    let root =
+        Person::register(server.address, "root_anna", server.setup_token()).expect("the first administrator");
     let bee = server.register("bee");
     let mut socket = bee.connect();
     root.command(Command::Suspend { user: bee.id, suspended: true }).expect("just signed in: fresh enough");
     assert!(socket.until_closed().1.is_some());
-    assert_eq!(Person::sign_in(server.address, "bee").map(|_| ()).map_err(|refused| refused.kind), Err(Kind::Forbidden));
+    assert_eq!(
+        Person::sign_in(server.address, "bee").map(|_| ()).map_err(|refused| refused.kind),
+        Err(Kind::Forbidden)
+    );
     root.command(Command::Suspend { user: bee.id, suspended: false }).expect("allowed");
     assert!(Person::sign_in(server.address, "bee").is_ok());
 }

@@ -43,8 +43,7 @@ fn a2_sigterm_answers_what_was_accepted_and_tells_clients_to_come_back() {
     assert!(status.success(), "{status}");
     assert!(started.elapsed().as_secs() < 10);
     assert!(closing.expect("it is told").retry_after_ms.is_some());
-    let acknowledged =
-        1 + frames.iter().filter(|frame| matches!(frame, ServerFrame::Done { .. })).count();
+    let acknowledged = 1 + frames.iter().filter(|frame| matches!(frame, ServerFrame::Done { .. })).count();
     let server = Server::start_with(data.path(), &config);
     let anna = Person { address: server.address, ..anna };
     assert!(anna.texts(group).len() >= acknowledged);
@@ -108,7 +107,8 @@ impl SmallDisk {
     fn mount(megabytes: u32) -> Option<Self> {
         let folder = folder();
         let size = format!("size={megabytes}m");
-        let mounted = Process::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
+        let mounted =
+            Process::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(folder.path()).status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
     }
 }
@@ -149,7 +149,11 @@ fn d6_a_full_disk_refuses_writes_and_recovers_without_a_restart() {
         })
         .expect("the disk is full at some point");
     assert_eq!(refused.kind, Kind::StorageFull, "{refused:?}");
-    assert_eq!(anna.texts(group).len(), acknowledged, "reading goes on, and shows exactly what was acknowledged");
+    assert_eq!(
+        anna.texts(group).len(),
+        acknowledged,
+        "reading goes on, and shows exactly what was acknowledged"
+    );
     assert!(anna.connect().snapshot.is_some(), "signing in with a token goes on");
     anna.command(Command::Delete { conversation: group, message: before }).expect("deleting goes on");
     fs::remove_file(&filler).expect("there");

@@ -10,8 +10,9 @@ use std::{
 };
 
 use chinwag_protocol::{
-    Answer, ClientFrame, Command, ConversationId, ConversationKind, Device, Entry, Event, Hello, History, LogId, Origin,
-    PROTOCOL_VERSION, Query, Refused, Reply, Seq, ServerFrame, SessionId, SignedIn, Snapshot, UserId,
+    Answer, ClientFrame, Command, ConversationId, ConversationKind, Device, Entry, Event, Hello, History,
+    LogId, Origin, PROTOCOL_VERSION, Query, Refused, Reply, Seq, ServerFrame, SessionId, SignedIn, Snapshot,
+    UserId,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
@@ -362,7 +363,8 @@ impl Socket {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let request = format!("ws://{}/api/ws", person.address).into_client_request().expect("a request");
-        let (socket, _response) = tokio_tungstenite::tungstenite::client(request, stream).expect("an upgrade");
+        let (socket, _response) =
+            tokio_tungstenite::tungstenite::client(request, stream).expect("an upgrade");
         let mut socket =
             Self { socket, snapshot: None, epoch: String::new(), positions: Vec::new(), questions: 0 };
         if let Some(origin) = &resume {
@@ -419,7 +421,10 @@ impl Socket {
                 Ok(Message::Close(_)) => return None,
                 Ok(_) => {}
                 Err(tokio_tungstenite::tungstenite::Error::Io(error))
-                    if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) =>
+                    if matches!(
+                        error.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
                 {
                     panic!("nothing came for {PATIENCE:?}");
                 }

@@ -78,12 +78,7 @@ impl Reader for State {
     }
 
     fn all_heads(&self) -> Known<Vec<(LogId, Position)>> {
-        let mut heads: Vec<(LogId, Position)> = self
-            .logs
-            .keys()
-            .filter(|log| matches!(log, LogId::Conversation(_)))
-            .map(|log| (*log, self.end(*log)))
-            .collect();
+        let mut heads: Vec<(LogId, Position)> = self.logs.keys().map(|log| (*log, self.end(*log))).collect();
         heads.sort_unstable();
         Ok(heads)
     }

@@ -90,15 +90,19 @@ impl Reader for Look<'_> {
                 SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
                 WHERE last.key IS NOT NULL
             )
-            SELECT e.key, e.at, e.by, e.kind, e.messages, e.client_id, e.body, e.thread, e.prev, e.hash, e.digest
-            FROM last CROSS JOIN entry e ON e.key = last.key";
-        let ends = entry::page(self.conn, LogId::Directory, sql, [], usize::MAX)?;
-        let mut heads: Vec<(LogId, Position)> = ends
-            .iter()
-            .filter(|end| matches!(end.entry.log, LogId::Conversation(_)))
-            .map(|end| (end.entry.log, head_of(Some(end)).position))
-            .collect();
-        heads.reverse();
+            SELECT e.key, e.messages FROM last CROSS JOIN entry e ON e.key = last.key";
+        // Only where each log ends, not what stands there: one damaged entry must not keep the server from starting.
+        // Whoever reads or continues the log verifies it.
+        let heads = || -> rusqlite::Result<Vec<(LogId, Position)>> {
+            let mut statement = self.conn.prepare(sql)?;
+            let rows = statement.query_map([], |row| {
+                let (log, seq) = entry::place(row.get(0)?);
+                Ok((log, Position { seq, messages: row.get(1)? }))
+            })?;
+            rows.collect()
+        };
+        let mut heads = heads().map_err(|error| chinwag_domain::Failed::new("cannot find the ends of the logs", error))?;
+        heads.sort_unstable();
         Ok(heads)
     }
 

@@ -321,7 +321,7 @@ pub(super) fn time_never_goes_back(bed: &mut Bed) {
     assert_eq!(times, [vec![5_000, 5_000, 5_000, 6_000], vec![5_000, 5_000]]);
 }
 
-pub(super) fn heads_of_all_conversations(bed: &mut Bed) {
+pub(super) fn heads_of_all_logs(bed: &mut Bed) {
     assert_eq!(bed.read(|reader| reader.all_heads().unwrap()), []);
     for id in [3, 1, 700] {
         bed.group(id, &[1]);
@@ -338,7 +338,9 @@ pub(super) fn heads_of_all_conversations(bed: &mut Bed) {
     let head = |id: u32, seq: u32, messages: u32| {
         (LogId::Conversation(ConversationId(id)), Position { seq: Seq(seq), messages })
     };
-    assert_eq!(heads, [head(1, 2, 0), head(3, 3, 1), head(700, 2, 0)]);
+    let own = Position { seq: Seq(1), messages: 0 };
+    let others = [(LogId::Directory, own), (LogId::User(UserId(1)), own)];
+    assert_eq!(heads, [&others[..], &[head(1, 2, 0), head(3, 3, 1), head(700, 2, 0)]].concat());
 }
 
 pub(super) fn searching_looks_at_what_may_be_read(bed: &mut Bed) {

@@ -40,7 +40,7 @@ on_every_engine! {
         a_time_leads_to_its_entry
         positions_count_messages
         time_never_goes_back
-        heads_of_all_conversations
+        heads_of_all_logs
         searching_looks_at_what_may_be_read;
     records:
         records_are_kept_whole
