@@ -26,7 +26,7 @@ import type {
 } from "./protocol/types";
 import { Cache, type Everything } from "./state/cache";
 import { type Conversation, Conversations } from "./state/conversations";
-import { type Database, dropOthers, openDatabase, wipe } from "./state/database";
+import { Disk, dropOthers, wipe } from "./state/database";
 import { Drafts } from "./state/drafts";
 import { eventOf, messageOf } from "./state/fold";
 import { Leader, type Locks } from "./state/leader";
@@ -62,7 +62,7 @@ export interface State {
 
 /** What the browser gives; tests give their own. */
 export interface Surroundings {
-  database?: Database | undefined;
+  disk?: Disk | undefined;
   locks?: Locks | undefined;
   channel?: ((name: string) => Channel) | undefined;
   url?: string;
@@ -70,15 +70,10 @@ export interface Surroundings {
   restart?: (() => void) | undefined;
 }
 
-const database_patience_ms = 2_000;
-
 /** Surroundings of a page in a browser. */
 export async function browser(): Promise<Surroundings> {
-  // A database that another tab keeps from opening must not keep the page from showing.
-  const late = new Promise<undefined>((resolve) => setTimeout(resolve, database_patience_ms));
-  const database = await Promise.race([openDatabase().catch(() => undefined), late]);
   return {
-    database,
+    disk: "indexedDB" in window ? new Disk() : undefined,
     locks: "locks" in navigator ? (navigator.locks as unknown as Locks) : undefined,
     channel: "BroadcastChannel" in window ? (name) => new BroadcastChannel(name) : undefined,
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/ws`,
@@ -110,7 +105,7 @@ export class App implements Ask {
   /** Set by the view: a notification was clicked. */
   onOpen: (conversation: ConversationId) => void = () => {};
 
-  readonly #database: Database | undefined;
+  readonly #disk: Disk | undefined;
   readonly #restart: (() => void) | undefined;
   readonly #sync: Sync;
   readonly #cache: Cache;
@@ -129,8 +124,8 @@ export class App implements Ask {
   #missedTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(surroundings: Surroundings = {}) {
-    const { database, locks, channel, url = "/api/ws", restart } = surroundings;
-    this.#database = database;
+    const { disk, locks, channel, url = "/api/ws", restart } = surroundings;
+    this.#disk = disk;
     this.#restart = restart;
     this.#socket = new Socket(url, {
       origin: () => this.#sync.origin(),
@@ -155,9 +150,9 @@ export class App implements Ask {
       presence: new Presence(this),
       typing: new Typing(this),
       receipts: new Receipts(this),
-      drafts: new Drafts(database),
+      drafts: new Drafts(disk),
       outbox: new Outbox({
-        database,
+        disk,
         channel: channel?.("chinwag-outbox"),
         leader,
         ask: this,
@@ -173,7 +168,7 @@ export class App implements Ask {
         open: (id) => this.onOpen(id),
       }),
     };
-    this.#cache = new Cache(database, leader, {
+    this.#cache = new Cache(disk, leader, {
       kept: () => this.#kept(),
       conversations: () => conversations.list.map((one) => one.id),
       conversation: (id) => this.#keptConversation(id),
@@ -487,7 +482,7 @@ export class App implements Ask {
 
   /** What another person left in this browser is no business of this one. */
   async #dropOthers(me: UserId): Promise<void> {
-    if (this.#database) await dropOthers(this.#database, me).catch(() => undefined);
+    await this.#disk?.use((database) => dropOthers(database, me)).catch(() => undefined);
     await Promise.all([this.state.outbox.load(), this.state.drafts.load()]);
   }
 
@@ -555,7 +550,7 @@ export class App implements Ask {
     this.#questions.lost();
     this.state.drafts.clear();
     await this.#cache.stop();
-    if (this.#database) await wipe(this.#database, outbox === "wipe_outbox").catch(() => undefined);
+    await this.#disk?.use((database) => wipe(database, outbox === "wipe_outbox")).catch(() => undefined);
     batch(() => {
       this.#clear();
       this.state.session.setPhase("signed_out", reason);

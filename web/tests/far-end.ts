@@ -16,7 +16,7 @@ import type {
   ServerFrame,
   Snapshot,
 } from "../src/protocol/types";
-import { type Database, openDatabase } from "../src/state/database";
+import { type Database, Disk, openDatabase } from "../src/state/database";
 import type { Locks } from "../src/state/leader";
 import type { Channel } from "../src/state/outbox";
 
@@ -127,6 +127,7 @@ export class Browser {
   signedIn = true;
   readonly apps: App[] = [];
   readonly #open: Database[] = [];
+  readonly #disks: Disk[] = [];
 
   constructor() {
     databases += 1;
@@ -138,10 +139,10 @@ export class Browser {
 
   /** A tab that has not started yet. */
   async tab(): Promise<App> {
-    const database = await openDatabase(this.name);
-    this.#open.push(database);
+    const disk = new Disk(this.name);
+    this.#disks.push(disk);
     const surroundings: Surroundings = {
-      database,
+      disk,
       locks: this.locks,
       channel: this.channel,
       url: "ws://far/api/ws",
@@ -172,6 +173,7 @@ export class Browser {
 
   async end(): Promise<void> {
     await Promise.all(this.apps.map((app) => app.destroy()));
+    await Promise.all(this.#disks.map((disk) => disk.close()));
     for (const database of this.#open) database.close();
     vi.unstubAllGlobals();
   }

@@ -1,4 +1,5 @@
 /** A message that was written is sent exactly once, whatever happens to the connection, the page and the tabs. */
+import { deleteDB } from "idb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
   Browser,
@@ -248,4 +249,25 @@ test("what one person has not sent is not sent by the next", async () => {
   expect(later.socket.posts).toEqual([]);
   expect(later.app.state.outbox.size).toBe(0);
   expect(await (await browser.database()).count("outbox")).toBe(0);
+});
+
+test("a database that was taken away at sign-out is made anew for the next session", async () => {
+  const { app } = await browser.online();
+  await app.signOut();
+  await settled();
+  // What a browser does when the server says Clear-Site-Data.
+  await deleteDB(browser.name);
+  const signedIn = app.signIn({ handle: "anna", password: "correct horse" });
+  await settled();
+  const socket = socketAt(-1);
+  socket.accept();
+  socket.say({ welcome: { epoch: "e1", heartbeat_ms: 30_000, snapshot: someSnapshot() } });
+  await signedIn;
+  await app.post(2, "first");
+  await app.post(2, "second");
+  await settled();
+  acknowledge(socket, 0, 5);
+  await settled();
+  expect(socket.posts.map((post) => post.text)).toEqual(["first", "second"]);
+  expect(await (await browser.database()).count("outbox")).toBe(1);
 });

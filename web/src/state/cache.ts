@@ -6,7 +6,7 @@
  * everything once.
  */
 import type { ConversationId, Profile, UserId } from "../protocol/types";
-import { type Database, type Kept, type KeptConversation, kept_version } from "./database";
+import { type Database, type Disk, type Kept, type KeptConversation, kept_version } from "./database";
 import type { Leader } from "./leader";
 
 export interface Everything {
@@ -36,7 +36,7 @@ export class Cache {
   readonly #stopWatching: () => void;
 
   constructor(
-    private readonly database: Database | undefined,
+    private readonly disk: Disk | undefined,
     private readonly leader: Leader,
     private readonly source: CacheSource,
   ) {
@@ -45,15 +45,19 @@ export class Cache {
 
   /** What was kept by this version of the app, if anything. */
   async load(): Promise<Everything | undefined> {
-    if (!this.database) return undefined;
     try {
-      const read = this.database.transaction(["kept", "conversations", "people"], "readonly");
-      const [kept, conversations, people] = await Promise.all([
-        read.objectStore("kept").get("kept"),
-        read.objectStore("conversations").getAll(),
-        read.objectStore("people").getAll(),
-      ]);
-      await read.done;
+      const found = await this.disk?.use(async (database) => {
+        const read = database.transaction(["kept", "conversations", "people"], "readonly");
+        const all = await Promise.all([
+          read.objectStore("kept").get("kept"),
+          read.objectStore("conversations").getAll(),
+          read.objectStore("people").getAll(),
+        ]);
+        await read.done;
+        return all;
+      });
+      if (!found) return undefined;
+      const [kept, conversations, people] = found;
       return kept?.version === kept_version ? { kept, conversations, people } : undefined;
     } catch {
       // A cache that cannot be read is no cache.
@@ -86,7 +90,12 @@ export class Cache {
   flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#writing = this.#writing.then(() => this.#write()).catch(() => this.everything());
+    this.#writing = this.#writing
+      .then(() => this.#write())
+      .catch(() => {
+        // No room, perhaps. What is kept is older and whole; the next change writes everything.
+        this.#all = true;
+      });
     return this.#writing;
   }
 
@@ -110,7 +119,7 @@ export class Cache {
   }
 
   async #write(): Promise<void> {
-    if (!this.database || !this.#dirty || !this.leader.leading) return;
+    if (!this.disk || !this.#dirty || !this.leader.leading) return;
     // Everything is gathered without a pause, so it is of one moment.
     const kept = this.source.kept();
     if (!kept) return;
@@ -125,17 +134,27 @@ export class Cache {
     this.#conversations.clear();
     this.#people.clear();
 
-    const change = this.database.transaction(["kept", "conversations", "people"], "readwrite");
-    const work: Promise<unknown>[] = [];
-    if (all) {
-      work.push(change.objectStore("conversations").clear(), change.objectStore("people").clear());
-    }
-    work.push(change.objectStore("kept").put({ ...kept, version: kept_version }, "kept"));
-    for (const [id, conversation] of conversations) {
-      const store = change.objectStore("conversations");
-      work.push(conversation ? store.put(conversation) : store.delete(id));
-    }
-    for (const profile of people) work.push(change.objectStore("people").put(profile));
-    await Promise.all([...work, change.done]);
+    await this.disk.use((database) =>
+      write(database, all, { ...kept, version: kept_version }, conversations, people),
+    );
   }
+}
+
+/** One transaction: all of it is there afterwards, or nothing. */
+async function write(
+  database: Database,
+  all: boolean,
+  kept: Kept,
+  conversations: (readonly [ConversationId, KeptConversation | undefined])[],
+  people: Profile[],
+): Promise<void> {
+  const change = database.transaction(["kept", "conversations", "people"], "readwrite");
+  const stored = change.objectStore("conversations");
+  const work: Promise<unknown>[] = [];
+  if (all) work.push(stored.clear(), change.objectStore("people").clear());
+  work.push(change.objectStore("kept").put(kept, "kept"));
+  for (const [id, conversation] of conversations)
+    work.push(conversation ? stored.put(conversation) : stored.delete(id));
+  for (const profile of people) work.push(change.objectStore("people").put(profile));
+  await Promise.all([...work, change.done]);
 }

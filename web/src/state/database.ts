@@ -64,7 +64,8 @@ export const kept_version = 1;
 
 const schema_version = 1;
 
-export function openDatabase(name = "chinwag"): Promise<Database> {
+/** Opens the database; `gone` is told when the browser has taken it away. */
+export function openDatabase(name = "chinwag", gone: () => void = () => {}): Promise<Database> {
   return openDB<Schema>(name, schema_version, {
     upgrade(database) {
       database.createObjectStore("kept");
@@ -74,11 +75,59 @@ export function openDatabase(name = "chinwag"): Promise<Database> {
       outbox.createIndex("client_id", "client_id", { unique: true });
       database.createObjectStore("drafts", { keyPath: "key" });
     },
-    // A newer tab wants to change the schema: let it, and live on without a cache until the reload.
+    // Another tab deletes the database or has a newer schema: make way.
     blocking(_current, _blocked, event) {
       (event.target as IDBDatabase).close();
+      gone();
     },
+    terminated: gone,
   });
+}
+
+const patience_ms = 2_000;
+
+/**
+ * The database as the rest of the app sees it: opened when first wanted, and again when the browser has taken it
+ * away, as it does when the server says `Clear-Site-Data` at the end of a session.
+ */
+export class Disk {
+  #open: Promise<Database> | undefined;
+
+  constructor(private readonly name = "chinwag") {}
+
+  /** Does some work, and does it once more if the database was taken away under it. */
+  async use<T>(work: (database: Database) => Promise<T>): Promise<T> {
+    const database = await this.#get();
+    try {
+      return await work(database);
+    } catch (error) {
+      if (!(error instanceof DOMException) || error.name !== "InvalidStateError") throw error;
+      this.#open = undefined;
+      return work(await this.#get());
+    }
+  }
+
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    (await open)?.close();
+  }
+
+  #get(): Promise<Database> {
+    if (!this.#open) {
+      const opening = openDatabase(this.name, () => {
+        if (this.#open === patient) this.#open = undefined;
+      });
+      // A database that another tab keeps from opening must not keep the page from working.
+      const late = new Promise<never>((_, reject) => {
+        setTimeout(() => reject(new Error("the database does not open")), patience_ms);
+      });
+      const patient = Promise.race([opening, late]);
+      patient.catch(() => undefined);
+      this.#open = patient;
+    }
+    return this.#open;
+  }
 }
 
 /** Signing out leaves nothing behind. */

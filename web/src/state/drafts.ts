@@ -1,6 +1,6 @@
 /** What was written and not sent, per conversation and thread. On disk a moment after the last key. */
 import type { ConversationId, Seq } from "../protocol/types";
-import type { Database, Draft } from "./database";
+import type { Disk, Draft } from "./database";
 import { Observable } from "./observable";
 
 const delay_ms = 300;
@@ -10,13 +10,13 @@ export class Drafts extends Observable {
   readonly #dirty = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly database: Database | undefined) {
+  constructor(private readonly disk: Disk | undefined) {
     super();
   }
 
   async load(): Promise<void> {
     try {
-      for (const draft of (await this.database?.getAll("drafts")) ?? []) {
+      for (const draft of (await this.disk?.use((database) => database.getAll("drafts"))) ?? []) {
         // What was typed while this loaded is newer.
         if (!this.#all.has(draft.key)) this.#all.set(draft.key, draft);
       }
@@ -59,14 +59,16 @@ export class Drafts extends Observable {
     this.#timer = undefined;
     const keys = [...this.#dirty];
     this.#dirty.clear();
-    if (!this.database || keys.length === 0) return;
+    if (keys.length === 0) return;
     try {
-      const change = this.database.transaction("drafts", "readwrite");
-      const work = keys.map((key) => {
-        const draft = this.#all.get(key);
-        return draft ? change.store.put(draft) : change.store.delete(key);
+      await this.disk?.use(async (database) => {
+        const change = database.transaction("drafts", "readwrite");
+        const work = keys.map((key) => {
+          const draft = this.#all.get(key);
+          return draft ? change.store.put(draft) : change.store.delete(key);
+        });
+        await Promise.all([...work, change.done]);
       });
-      await Promise.all([...work, change.done]);
     } catch {
       // As above.
     }

@@ -10,7 +10,7 @@
  */
 import { type Ask, RefusedError } from "../connection/ask";
 import type { ConversationId, Entry, Posted, Refused, Seq, UserId } from "../protocol/types";
-import type { Database, Outgoing } from "./database";
+import type { Database, Disk, Outgoing } from "./database";
 import { messageOf } from "./fold";
 import type { Leader } from "./leader";
 import { Observable } from "./observable";
@@ -39,7 +39,7 @@ export interface Channel {
 }
 
 export interface OutboxNeeds {
-  database: Database | undefined;
+  disk: Disk | undefined;
   channel: Channel | undefined;
   leader: Leader;
   ask: Pick<Ask, "command">;
@@ -88,8 +88,9 @@ export class Outbox extends Observable {
   /** Reads what former pages and other tabs have written down. */
   async load(): Promise<void> {
     const me = this.needs.me();
-    if (!this.needs.database || me === undefined) return;
-    const found = await this.needs.database.getAll("outbox").catch(() => []);
+    if (!this.needs.disk || me === undefined) return;
+    const found = await this.needs.disk.use((database) => database.getAll("outbox")).catch(() => []);
+    if (this.needs.me() !== me) return;
     const mine = found.filter((one) => one.user === me && !this.#all.has(one.client_id));
     for (const one of mine)
       this.#all.set(one.client_id, { ...one, state: one.failed ? "failed" : "waiting" });
@@ -106,7 +107,7 @@ export class Outbox extends Observable {
     this.#all.set(message.client_id, pending);
     this.#moved();
     try {
-      const order = await this.needs.database?.add("outbox", message);
+      const order = await this.needs.disk?.use((database) => database.add("outbox", message));
       if (order !== undefined) this.#update(message.client_id, { order });
     } catch {
       // No room, or no database: it is sent all the same, and lost only if the page goes before that.
@@ -296,28 +297,25 @@ export class Outbox extends Observable {
   /** Writes down how a message stands. */
   async #store(client_id: string): Promise<void> {
     const found = this.#all.get(client_id);
-    if (!this.needs.database || !found) return;
+    if (!found) return;
     const { state: _state, seq: _seq, order: _order, ...outgoing } = found;
-    try {
-      const change = this.needs.database.transaction("outbox", "readwrite");
-      const order = await change.store.index("client_id").getKey(client_id);
-      if (order !== undefined) await change.store.put({ ...outgoing, order });
-      await change.done;
-    } catch {
-      // The browser took the database away: it lives on in this page.
-    }
+    await this.#write(client_id, outgoing);
   }
 
   async #forget(client_id: string): Promise<void> {
-    if (!this.needs.database) return;
-    try {
-      const change = this.needs.database.transaction("outbox", "readwrite");
+    await this.#write(client_id, undefined);
+  }
+
+  /** Puts a message that is on disk, or takes it away. What fails only means that it is sent again, which is harmless. */
+  async #write(client_id: string, outgoing: Outgoing | undefined): Promise<void> {
+    const write = async (database: Database) => {
+      const change = database.transaction("outbox", "readwrite");
       const order = await change.store.index("client_id").getKey(client_id);
-      if (order !== undefined) await change.store.delete(order);
+      if (order !== undefined)
+        await (outgoing ? change.store.put({ ...outgoing, order }) : change.store.delete(order));
       await change.done;
-    } catch {
-      // As above; sent once more from the disk, it is the same message to the server.
-    }
+    };
+    await this.needs.disk?.use(write).catch(() => undefined);
   }
 
   #sort(): void {
