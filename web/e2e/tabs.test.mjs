@@ -1,0 +1,161 @@
+// Several tabs of one person, and pages that are loaded anew in the middle of things.
+import assert from "node:assert/strict";
+import { scenario } from "./support/scenario.mjs";
+
+scenario("two tabs show each message once, and send each message once", async (world) => {
+  const [anna, ben] = await Promise.all([world.register("anna"), world.register("ben")]);
+  const conversation = await anna.direct(ben);
+  const hash = `#/c/${conversation}`;
+  const context = await world.context(anna);
+  const first = await world.visit(context, hash);
+  await first.connected();
+  const second = await world.visit(context, hash);
+  await second.connected();
+
+  await first.say("from the first tab");
+  await second.say("from the second tab");
+  await first.say("from the first again");
+  await ben.say(conversation, "that was all");
+  for (const tab of [first, second]) {
+    await tab.sent("that was all").waitFor();
+    assert.equal(await tab.message("from the").count(), 3);
+  }
+  assert.deepEqual(await ben.texts(conversation), [
+    "from the first tab",
+    "from the second tab",
+    "from the first again",
+    "that was all",
+  ]);
+
+  // The tab that sends for all goes; another one takes over.
+  await first.page.close();
+  await second.say("alone now");
+});
+
+scenario("two tabs that were offline send what both wrote, once", async (world) => {
+  world.accept(/net::ERR_|WebSocket connection to/);
+  const [anna, ben] = await Promise.all([world.register("anna"), world.register("ben")]);
+  const conversation = await anna.direct(ben);
+  const hash = `#/c/${conversation}`;
+  const context = await world.context(anna);
+  const tabs = [await world.visit(context, hash), await world.visit(context, hash)];
+  await Promise.all(tabs.map((tab) => tab.connected()));
+  await context.setOffline(true);
+  await Promise.all(tabs.map((tab) => tab.cutOff()));
+  await tabs[0].write("one from here");
+  await tabs[1].write("two from there");
+  await tabs[0].message("two from there").waitFor();
+  await tabs[0].write("three from here");
+  await context.setOffline(false);
+  await Promise.all(tabs.map((tab) => tab.sent("three from here").waitFor()));
+  await ben.say(conversation, "that was all");
+  for (const tab of tabs) {
+    await tab.sent("that was all").waitFor();
+    assert.equal(await tab.message("from").count(), 3);
+  }
+  assert.deepEqual(await ben.texts(conversation), [
+    "one from here",
+    "two from there",
+    "three from here",
+    "that was all",
+  ]);
+});
+
+scenario("what is read in one tab is read in the other", async (world) => {
+  const [anna, ben] = await Promise.all([world.register("anna"), world.register("ben")]);
+  const conversation = await anna.direct(ben);
+  const context = await world.context(anna);
+  const first = await world.visit(context);
+  await first.connected();
+  const second = await world.visit(context);
+  await second.connected();
+  await ben.say(conversation, "hello");
+  await ben.say(conversation, "anybody?");
+  for (const tab of [first, second]) await tab.row("ben").getByText("2 unread").waitFor();
+  await second.open("ben");
+  for (const tab of [first, second]) await tab.row("ben").getByText("unread").waitFor({ state: "detached" });
+});
+
+scenario("signing out in one tab signs out the other", async (world) => {
+  world.accept(/status of 401/);
+  const anna = await world.register("anna");
+  const context = await world.context(anna);
+  const first = await world.visit(context);
+  await first.connected();
+  const second = await world.visit(context);
+  await second.connected();
+  await first.signOut();
+  for (const tab of [first, second])
+    await tab.page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
+});
+
+scenario("a reload keeps the place, the draft and what one answers", async (world) => {
+  const anna = await world.register("anna");
+  const group = await anna.create("Workshop");
+  for (let number = 100; number < 240; number += 1) await anna.say(group, `remark ${number}`);
+  const screen = await world.enter(anna, { hash: `#/c/${group}` });
+  await screen.choose("remark 239", "Reply");
+  await screen.composer.fill("half a thou");
+  await screen.row("Everyone").click();
+  await screen.row("Workshop").getByText("half a thou").waitFor();
+  await screen.open("Workshop");
+  assert.equal(await screen.composer.inputValue(), "half a thou");
+
+  await screen.page.reload();
+  await screen.connected();
+  await screen.sent("remark 239").waitFor();
+  await screen.page.getByText("Reply to yourself").waitFor();
+  assert.equal(await screen.composer.inputValue(), "half a thou");
+  await screen.composer.pressSequentially("ght");
+  await screen.composer.press("Enter");
+  await screen
+    .sent("half a thought")
+    .getByRole("button", { name: /In reply to/ })
+    .waitFor();
+  await screen.page.reload();
+  await screen.sent("half a thought").waitFor();
+  assert.equal(await screen.composer.inputValue(), "");
+  assert.equal(await screen.message("half a thought").count(), 1);
+});
+
+scenario("a link to a message opens there, also after a reload", async (world) => {
+  const anna = await world.register("anna");
+  const group = await anna.create("Workshop");
+  const seqs = [];
+  for (let number = 100; number < 240; number += 1) seqs.push(await anna.say(group, `remark ${number}`));
+  const screen = await world.enter(anna, { hash: `#/c/${group}/${seqs[40]}` });
+  await screen.sent("remark 140").waitFor();
+  await screen.page.reload();
+  await screen.sent("remark 140").waitFor();
+  await screen.page.waitForFunction(() => {
+    const found = [...document.querySelectorAll("[data-row]")].find((row) =>
+      row.textContent.includes("remark 140"),
+    );
+    const { top, bottom } = found?.getBoundingClientRect() ?? {};
+    return top > 0 && bottom < window.innerHeight;
+  });
+});
+
+scenario("older messages come while one scrolls up, without a jump", async (world) => {
+  const anna = await world.register("anna");
+  const group = await anna.create("Workshop");
+  for (let number = 100; number < 400; number += 1) await anna.say(group, `remark ${number}`);
+  const screen = await world.enter(anna, { hash: `#/c/${group}` });
+  await screen.sent("remark 399").waitFor();
+  // Up to the very beginning, page by page, as a wheel would.
+  await screen.log.hover();
+  const seen = new Set();
+  while (!(await screen.log.getByText("This is the beginning of the group.").isVisible())) {
+    for (const text of await screen.log.locator(".text").allTextContents()) seen.add(text.trim());
+    await screen.page.mouse.wheel(0, -600);
+    await screen.page.evaluate(
+      () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
+    );
+    await screen.settled();
+  }
+  for (const text of await screen.log.locator(".text").allTextContents()) seen.add(text.trim());
+  assert.deepEqual(
+    [...seen].sort(),
+    Array.from({ length: 300 }, (_, number) => `remark ${number + 100}`),
+  );
+});
