@@ -42,7 +42,9 @@ export class Drafts extends Observable {
       this.#all.set(key, { key, ...draft });
     }
     this.#dirty.add(key);
-    this.#timer ??= setTimeout(() => void this.flush(), delay_ms);
+    // What has just been sent must not be a draft again after a reload.
+    if (draft.text === "") void this.flush();
+    else this.#timer ??= setTimeout(() => void this.flush(), delay_ms);
     this.changed();
   }
 
