@@ -10,7 +10,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
     ("chinwag-domain", &["chinwag-protocol"], &[]),
     ("chinwag-store", &["chinwag-domain", "chinwag-protocol"], &[]),
     ("chinwag-doors", &["chinwag-protocol"], &[]),
-    ("chinwag-client", &["chinwag-protocol"], &[]),
+    // Its fold of events is held against the rules themselves, over a store in memory.
+    ("chinwag-client", &["chinwag-protocol"], &["chinwag-domain", "chinwag-store"]),
     (
         "chinwag-server",
         &["chinwag-domain", "chinwag-doors", "chinwag-protocol", "chinwag-store"],
