@@ -86,10 +86,15 @@ impl Watching<'_> {
                         return Ok(());
                     }
                 }
-                Happening::Fresh => self.client.with_state(|state| {
-                    let users = state.map(|state| state.users.values().cloned().collect::<Vec<_>>());
-                    users.into_iter().flatten().for_each(|user| people.put(user));
-                }),
+                Happening::Fresh => {
+                    if was_online {
+                        note("Too much was missed to print it here; chinwag read shows it.");
+                    }
+                    self.client.with_state(|state| {
+                        let users = state.map(|state| state.users.values().cloned().collect::<Vec<_>>());
+                        users.into_iter().flatten().for_each(|user| people.put(user));
+                    });
+                }
                 Happening::Online => {
                     note(if was_online { "Connected again." } else { "Connected. Ctrl-C ends." });
                     was_online = true;
