@@ -48,6 +48,7 @@ export class Cache {
     try {
       const found = await this.disk?.use(async (database) => {
         const read = database.transaction(["kept", "conversations", "people"], "readonly");
+        read.done.catch(() => undefined);
         const all = await Promise.all([
           read.objectStore("kept").get("kept"),
           read.objectStore("conversations").getAll(),

@@ -130,6 +130,9 @@ export class Disk {
   }
 }
 
+// A transaction tells of its failure twice, by what was asked in it and by `done`. Where the first is awaited before
+// the second, `done` is given a listener of its own, or the page would report an error that was dealt with.
+
 /** Signing out leaves nothing behind. */
 export async function wipe(database: Database, outbox: boolean): Promise<void> {
   const stores = [
@@ -146,6 +149,7 @@ export async function wipe(database: Database, outbox: boolean): Promise<void> {
 /** Throws away what belongs to anybody but `me`. */
 export async function dropOthers(database: Database, me: UserId): Promise<void> {
   const change = database.transaction(["kept", "outbox", "drafts"], "readwrite");
+  change.done.catch(() => undefined);
   const kept = await change.objectStore("kept").get("kept");
   // Drafts name nobody: they belong to whom the cache beside them belongs to.
   if (kept && kept.me.id !== me) await change.objectStore("drafts").clear();

@@ -310,6 +310,7 @@ export class Outbox extends Observable {
   async #write(client_id: string, outgoing: Outgoing | undefined): Promise<void> {
     const write = async (database: Database) => {
       const change = database.transaction("outbox", "readwrite");
+      change.done.catch(() => undefined);
       const order = await change.store.index("client_id").getKey(client_id);
       if (order !== undefined)
         await (outgoing ? change.store.put({ ...outgoing, order }) : change.store.delete(order));
