@@ -30,6 +30,15 @@ export function timeOf(at: Millis): string {
   return clock.format(at);
 }
 
+/** 14:05 or 2:05, where there is little room and the full time is near. */
+export function tightTime(at: Millis): string {
+  const parts = clock.formatToParts(at).filter((part) => part.type !== "dayPeriod");
+  return parts
+    .map((part) => part.value)
+    .join("")
+    .trim();
+}
+
 /** Everything there is to say about a time, for tooltips. */
 export function exactTime(at: Millis): string {
   return exact.format(at);
@@ -59,16 +68,18 @@ export function shortTime(at: Millis, now: Millis = Date.now()): string {
 /** For the lines between days: Today, Yesterday, Monday, Monday 3 October, 3 October 2024. */
 export function dayName(at: Millis, now: Millis = Date.now()): string {
   const days = daysAgo(at, now);
-  if (days <= 0) return "Today";
+  if (days === 0) return "Today";
   if (days === 1) return "Yesterday";
-  if (days < 7) return longWeekday.format(at);
+  if (days === -1) return "Tomorrow";
+  if (days > 0 && days < 7) return longWeekday.format(at);
   return new Date(at).getFullYear() === new Date(now).getFullYear()
     ? fullDay.format(at)
     : withYear.format(at);
 }
 
-/** Day and time together: Today 14:05. */
-export function dayAndTime(at: Millis): string {
+/** Day and time together: 14:05, Yesterday 14:05. */
+export function dayAndTime(at: Millis, now: Millis = Date.now()): string {
+  if (daysAgo(at, now) === 0) return timeOf(at);
   return `${dayName(at)} ${timeOf(at)}`;
 }
 
