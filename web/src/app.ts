@@ -657,7 +657,6 @@ export class App implements Ask {
     this.#pins.get(id)?.apply(entry);
     for (const thread of this.#threads.values()) if (thread.conversation === id) thread.apply(entry);
     this.#cache.conversation(id);
-    if (eventOf(entry, "removed")?.banned) void this.#countMembers(id);
     if (!messageOf({ entry })) return;
     this.state.typing.stopped(id, entry.by);
     if (entry.by === me) {
@@ -668,18 +667,6 @@ export class App implements Ask {
     this.state.receipts.delivered(id, entry.seq);
     const conversation = this.state.conversations.get(id);
     if (conversation && this.#caughtUp) this.state.notifications.message(conversation, entry);
-  }
-
-  /** A ban looks the same whether the banned one was a member or not: ask how many are left. */
-  async #countMembers(id: ConversationId): Promise<void> {
-    try {
-      const view = expectAnswer(await this.query({ conversation: { conversation: id } }), "conversation");
-      // An answer of another moment would be counted twice with the entries in between.
-      if (view.head.seq === this.#sync.position(`c${id}`))
-        this.state.conversations.setMembers(id, view.members);
-    } catch {
-      // The next snapshot puts it right.
-    }
   }
 
   #signalled(signal: ServerSignal): void {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use chinwag_protocol::{ConversationId, InviteId, LogId, Refused, Seq, SessionId, UserId};
 
 use crate::record::{
-    Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Relation, Sent, Server, Session,
-    TokenHash, User,
+    Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Relation, Sent, Server,
+    Session, TokenHash, User,
 };
 
 /// Our own trouble: not the asker's fault, told to him only by its number.

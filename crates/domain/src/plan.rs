@@ -13,8 +13,8 @@ use crate::{
     facts::{Facts, Known},
     project,
     record::{
-        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay, Relation,
-        Sent, Server, Session, TokenHash, User,
+        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay,
+        Relation, Sent, Server, Session, TokenHash, User,
     },
 };
 
@@ -218,7 +218,8 @@ impl Facts for Plan<'_> {
     }
 
     fn message(&self, conversation: ConversationId, seq: Seq) -> Known<Option<Arc<Message>>> {
-        let recorded = self.entries.iter().find(|e| e.seq == seq && e.log == LogId::Conversation(conversation));
+        let recorded =
+            self.entries.iter().find(|e| e.seq == seq && e.log == LogId::Conversation(conversation));
         let Some(mut message) = (match recorded {
             Some(entry) => message_of(entry, Overlay::default()).map(Arc::new),
             None => self.facts.message(conversation, seq)?,

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Command, ConversationId, Entry, LogId, Millis, Position, Reply, Refused, Seq, SessionId, UserId,
+    Command, ConversationId, Entry, LogId, Millis, Position, Refused, Reply, Seq, SessionId, UserId,
 };
 
 use crate::{
     facts::{Facts, Known},
-    record::{Cursor, Invite, Member, Overlay, Relation, TokenHash, User, Conversation},
+    record::{Conversation, Cursor, Invite, Member, Overlay, Relation, TokenHash, User},
 };
 
 /// On whose behalf something is asked. Made from a session by the server, never from a message body.
@@ -179,7 +179,13 @@ pub trait Reader: Facts {
     /// Numbers of pinned messages, newest first.
     fn pins(&self, conversation: ConversationId) -> Known<Vec<Seq>>;
     /// Messages after a number that mention a user and are not deleted, oldest first.
-    fn mentions(&self, user: UserId, conversation: ConversationId, after: Seq, limit: usize) -> Known<Vec<Seq>>;
+    fn mentions(
+        &self,
+        user: UserId,
+        conversation: ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Known<Vec<Seq>>;
     /// The last message with `from <= seq`.
     fn last_message(&self, conversation: ConversationId, from: Seq) -> Known<Option<Entry>>;
     /// The first entry recorded at or after a time; the head if none.

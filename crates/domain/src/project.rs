@@ -103,6 +103,7 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
         Event::Removed { user, banned } => {
             goes(plan, id, *user, entry.seq, if *banned { Standing::Banned } else { Standing::Gone })
         }
+        Event::Banned { user } => banned(plan, id, *user),
         Event::Unbanned { user } => with_member(plan, id, *user, |member| member.standing = Standing::Gone),
         Event::RoleChanged { user, role } => {
             with_conversation(plan, id, |conversation| note_owner(conversation, *user, *role))?;
@@ -204,28 +205,6 @@ fn in_user(plan: &mut Plan<'_>, user: UserId, event: &Event) -> Known<()> {
 
 /// A member goes, and sees nothing after `last`.
 fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standing: Standing) -> Known<()> {
-    let before = plan.member(id, user)?;
-    if before.as_ref().is_some_and(|member| !member.is_active()) {
-        // A ban of a former member: what he could see while he was one stays his.
-        return with_member(plan, id, user, |member| member.standing = standing);
-    }
-    if before.is_none() {
-        // A ban of somebody who never was a member: remembered, and nothing else changes.
-        let entered = Position::default();
-        let joined_at = plan.at();
-        plan.keep(Change::Member(Arc::new(Member {
-            conversation: id,
-            user,
-            role: Role::Member,
-            standing,
-            since: Seq(1),
-            entered,
-            joined_at,
-            until: Some(Seq::ZERO),
-            muted_until: None,
-        })));
-        return Ok(());
-    }
     with_member(plan, id, user, |member| {
         member.standing = standing;
         member.role = Role::Member;
@@ -236,6 +215,27 @@ fn goes(plan: &mut Plan<'_>, id: ConversationId, user: UserId, last: Seq, standi
         note_owner(conversation, user, Role::Member);
     })?;
     count_conversations(plan, user, -1)
+}
+
+/// Somebody who is not a member is kept out.
+fn banned(plan: &mut Plan<'_>, id: ConversationId, user: UserId) -> Known<()> {
+    if plan.member(id, user)?.is_some() {
+        // What he could see while he was a member stays his.
+        return with_member(plan, id, user, |member| member.standing = Standing::Banned);
+    }
+    let (entered, joined_at) = (Position::default(), plan.at());
+    plan.keep(Change::Member(Arc::new(Member {
+        conversation: id,
+        user,
+        role: Role::Member,
+        standing: Standing::Banned,
+        since: Seq(1),
+        entered,
+        joined_at,
+        until: Some(Seq::ZERO),
+        muted_until: None,
+    })));
+    Ok(())
 }
 
 /// A message is about to be pinned, or to be no longer.

@@ -125,12 +125,17 @@ pub enum Event {
         /// Who.
         user: UserId,
     },
-    /// A member was removed, or somebody was banned.
+    /// A member was removed.
     Removed {
         /// Who.
         user: UserId,
         /// May not come back until unbanned.
         banned: bool,
+    },
+    /// Somebody who is not a member may not become one until unbanned.
+    Banned {
+        /// Who.
+        user: UserId,
     },
     /// A ban was lifted.
     Unbanned {

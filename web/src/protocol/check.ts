@@ -96,6 +96,7 @@ const events = new Map<KeyOf<Event>, (body: Fields) => boolean>([
   ["joined", aboutUser],
   ["left", aboutUser],
   ["removed", aboutUser],
+  ["banned", aboutUser],
   ["unbanned", aboutUser],
   ["role_changed", (body) => aboutUser(body) && isText(body.role)],
   ["message", (body) => isText(body.text) && isNumber(body.number)],

@@ -458,7 +458,11 @@ user: UserId,
 /**
  * May not come back until unbanned.
  */
-banned: boolean, } } | { "unbanned": {
+banned: boolean, } } | { "banned": {
+/**
+ * Who.
+ */
+user: UserId, } } | { "unbanned": {
 /**
  * Whose.
  */

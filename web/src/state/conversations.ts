@@ -124,11 +124,6 @@ export class Conversations extends Observable {
     });
   }
 
-  /** Puts the number of members right after it was asked for. */
-  setMembers(id: ConversationId, members: number): void {
-    this.#change(id, (view) => (view.members === members ? view : { ...view, members }));
-  }
-
   #change(id: ConversationId, change: (view: ConversationView) => ConversationView): void {
     const found = this.#all.get(id);
     if (!found) return;

@@ -175,12 +175,11 @@ pub fn remove(
     if role == Role::Owner {
         return Err(Refused::forbidden("owner", "the owner of a conversation cannot be removed").into());
     }
-    let event = Event::Removed { user, banned: ban };
     match (active, before) {
-        (Some(_), _) => depart(plan, id, user, actor.user, event)?,
+        (Some(_), _) => depart(plan, id, user, actor.user, Event::Removed { user, banned: ban })?,
         (None, Some(gone)) if gone.standing == Standing::Banned => {}
         (None, _) if ban && plan.user(user)?.is_some() => {
-            plan.record(LogId::Conversation(id), actor.user, event)?;
+            plan.record(LogId::Conversation(id), actor.user, Event::Banned { user })?;
         }
         (None, Some(_)) if !ban => {}
         _ => return Err(Refused::not_found().into()),

@@ -34,12 +34,16 @@ pub mod sessions;
 /// Decides a request over the facts in `plan`; what follows from it is in the plan afterwards.
 pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     match request {
-        Request::Command { actor, command, prepared } => command_of(plan, actor, command, prepared).map(Done::Reply),
+        Request::Command { actor, command, prepared } => {
+            command_of(plan, actor, command, prepared).map(Done::Reply)
+        }
         Request::Found { registration, setup } => founding::found(plan, *registration, *setup),
         Request::Register { handle, invite, prepared, device, door } => {
             account::register(plan, handle, invite.as_ref(), prepared, device, door)
         }
-        Request::SignIn { user, prepared, device, door } => sessions::sign_in(plan, *user, prepared, device, door),
+        Request::SignIn { user, prepared, device, door } => {
+            sessions::sign_in(plan, *user, prepared, device, door)
+        }
         Request::Reset { link, prepared } => account::reset(plan, link, prepared),
         Request::Seen { session } => sessions::seen(plan, *session),
     }

@@ -180,6 +180,7 @@ fn in_a_conversation() -> Vec<Event> {
         Event::Joined { user: BEN, role: Role::Member, since: Seq(1), how: JoinedBy::Adding },
         Event::Left { user: BEN },
         Event::Removed { user: BEN, banned: true },
+        Event::Banned { user: BEN },
         Event::Unbanned { user: BEN },
         Event::RoleChanged { user: BEN, role: Role::Admin },
         Event::Closed {},

@@ -37,7 +37,7 @@ variants! {
     Answer: Snapshot Users Conversations Conversation User Members History Items MessageInfo Entries Search Sessions
         Invites Online;
     Reply: Done Posted Conversation Invite ResetLink;
-    Event: Created Changed Joined Left Removed Unbanned RoleChanged Message Edited Deleted Reacted Unreacted Pinned
+    Event: Created Changed Joined Left Removed Banned Unbanned RoleChanged Message Edited Deleted Reacted Unreacted Pinned
         Unpinned Closed Hidden Entered Departed ContactAdded ContactRemoved Blocked Unblocked Muted SettingsChanged
         SessionStarted SessionEnded UserChanged;
     JoinedBy: Creating Joining Adding Invite Registering;

@@ -61,6 +61,8 @@ export function rowsOf(items: readonly Item[], waiting: readonly Pending[], sigh
     }
   }
   for (const one of waiting) {
+    // After a reload its entry may be here before the answer that takes it out of the outbox.
+    if (items.some((item) => item.entry.client_id === one.client_id)) continue;
     const first = author !== sight.me || one.reply_to !== undefined || one.written_at - spoke > group_ms;
     rows.push({ kind: "waiting", key: one.client_id, waiting: one, first });
     author = sight.me;
@@ -84,6 +86,7 @@ function isShown(entry: Entry, direct: boolean): boolean {
     "joined" in event ||
     "left" in event ||
     "removed" in event ||
+    "banned" in event ||
     "unbanned" in event ||
     "role_changed" in event
   );

@@ -21,6 +21,7 @@ export function saidOf(entries: readonly Entry[]): Said {
     const { user, banned } = event.removed;
     return { text: `${by} ${banned ? "banned" : "removed"} ${nameOf(user, "you")}` };
   }
+  if ("banned" in event) return { text: `${by} banned ${nameOf(event.banned.user, "you")}` };
   if ("unbanned" in event) return { text: `${by} lifted the ban of ${nameOf(event.unbanned.user, "you")}` };
   if ("role_changed" in event) {
     const { user, role } = event.role_changed;
