@@ -118,6 +118,26 @@ scenario("a reload keeps the place, the draft and what one answers", async (worl
   assert.equal(await screen.message("half a thought").count(), 1);
 });
 
+scenario("what is sent in the moment of a reload arrives once", async (world) => {
+  const [anna, ben] = await Promise.all([world.register("anna"), world.register("ben")]);
+  const conversation = await anna.direct(ben);
+  const hash = `#/c/${conversation}`;
+  const [screen, bens] = await Promise.all([world.enter(anna, { hash }), world.enter(ben, { hash })]);
+  for (const text of ["first", "second", "third"]) {
+    await screen.composer.fill(text);
+    await screen.composer.evaluate((box) => {
+      box.form.requestSubmit();
+      location.reload();
+    });
+    await bens.sent(text).waitFor();
+    await screen.connected();
+    await screen.sent(text).waitFor();
+    assert.equal(await screen.composer.inputValue(), "");
+  }
+  await screen.say("that was all");
+  assert.deepEqual(await ben.texts(conversation), ["first", "second", "third", "that was all"]);
+});
+
 scenario("a link to a message opens there, also after a reload", async (world) => {
   const anna = await world.register("anna");
   const group = await anna.create("Workshop");

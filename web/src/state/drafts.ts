@@ -69,6 +69,8 @@ export class Drafts extends Observable {
           const draft = this.#all.get(key);
           return draft ? change.store.put(draft) : change.store.delete(key);
         });
+        // A page that goes away takes what is not committed with it.
+        change.commit();
         await Promise.all([...work, change.done]);
       });
     } catch {

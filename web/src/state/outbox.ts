@@ -107,7 +107,14 @@ export class Outbox extends Observable {
     this.#all.set(message.client_id, pending);
     this.#moved();
     try {
-      const order = await this.needs.disk?.use((database) => database.add("outbox", message));
+      const order = await this.needs.disk?.use(async (database) => {
+        const change = database.transaction("outbox", "readwrite");
+        const added = change.store.add(message);
+        // A page that goes away takes what is not committed with it.
+        change.commit();
+        const [key] = await Promise.all([added, change.done]);
+        return key;
+      });
       if (order !== undefined) this.#update(message.client_id, { order });
     } catch {
       // No room, or no database: it is sent all the same, and lost only if the page goes before that.
