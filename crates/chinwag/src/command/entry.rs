@@ -64,6 +64,7 @@ pub(crate) fn named(entry: &Entry) -> Vec<UserId> {
         Event::Joined { user, .. }
         | Event::Left { user }
         | Event::Removed { user, .. }
+        | Event::Banned { user }
         | Event::Unbanned { user }
         | Event::RoleChanged { user, .. } => Some(*user),
         _ => None,
@@ -158,6 +159,7 @@ fn happened(out: &Out, people: &People, entry: &Entry) -> Option<String> {
         Event::Left { user } => format!("· {} left", who(user)),
         Event::Removed { user, banned: false } => format!("· {by} removed {}", who(user)),
         Event::Removed { user, banned: true } => format!("· {by} removed and banned {}", who(user)),
+        Event::Banned { user } => format!("· {by} banned {}", who(user)),
         Event::Unbanned { user } => format!("· {by} lifted the ban of {}", who(user)),
         Event::RoleChanged { user, role } => {
             format!("· {by} made {} {}", who(user), format!("{role:?}").to_lowercase())

@@ -113,6 +113,7 @@ fn kind(event: &Event) -> i64 {
         Event::SessionStarted { .. } => 25,
         Event::SessionEnded { .. } => 26,
         Event::UserChanged { .. } => 27,
+        Event::Banned { .. } => 28,
     }
 }
 
