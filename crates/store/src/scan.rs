@@ -14,7 +14,7 @@ use chinwag_protocol::{ConversationId, Event, LogId, Millis, Seq};
 const PAGE: usize = 1_000;
 
 /// Hits of the same millisecond are told apart by their place among each other, in this many bits.
-const PLACE_BITS: u32 = 20;
+pub(crate) const PLACE_BITS: u32 = 20;
 
 /// Finds messages, newest first by the time at which they were recorded.
 pub(crate) fn scan(reader: &dyn Reader, wanted: &Wanted) -> Known<Found> {
@@ -60,7 +60,7 @@ fn scan_one(
 }
 
 /// Cuts one page out of all hits. `below` names the time and the place of the first hit of the page.
-fn page(hits: &[(Millis, ConversationId, Seq)], wanted: &Wanted) -> Found {
+pub(crate) fn page(hits: &[(Millis, ConversationId, Seq)], wanted: &Wanted) -> Found {
     let time = |at: Millis| u64::try_from(at.0).unwrap_or(0);
     let start = wanted.below.map_or(0, |below| {
         let (at, place) = (below >> PLACE_BITS, (below & ((1 << PLACE_BITS) - 1)) as usize);

@@ -25,6 +25,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use chinwag_domain::{Ask, Store, port::Reading, record::Cursor};
@@ -59,6 +60,12 @@ impl SqliteStore {
     /// The data folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Waits until the search index holds everything committed so far; `false` if that takes longer than
+    /// `at_most`. Nothing needs to wait for it: a search looks at what is not indexed too.
+    pub fn wait_for_index(&self, at_most: Duration) -> bool {
+        self.beside.index.settle(at_most)
     }
 }
 
@@ -103,6 +110,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         // The readers first: the writer's last checkpoint is then alone with the file.
         self.pool = None;
+        self.beside.index.stop();
         self.queue = None;
         engine::join(self.writer.take().into_iter());
     }

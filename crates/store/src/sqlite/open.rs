@@ -97,7 +97,7 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     if let Err(error) = ballast.set() {
         tracing::warn!(%error, "there is no room for the ballast: the disk is nearly full");
     }
-    let index = SearchIndex::open(&folder.file("search.db"), &file)?;
+    let index = SearchIndex::open(&folder.file("search.db"), &file, &epoch, options.pages_max);
     let beside = Arc::new(Beside { cursors: Cursors::new(), index });
     let last_at = Look { conn: &conn, beside: &beside }
         .last_at()

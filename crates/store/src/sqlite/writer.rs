@@ -225,7 +225,7 @@ impl Writer {
         Ok((entries, Ok(done)))
     }
 
-    /// After a commit: moves the authors' cursors, publishes, wakes the index.
+    /// After a commit: moves the authors' cursors, wakes the index, publishes.
     fn tell(&mut self, steps: Vec<Step>) {
         let mut grown: Vec<(LogId, Seq)> = Vec::new();
         for entry in steps.iter().flat_map(|step| &step.entries) {
@@ -244,10 +244,9 @@ impl Writer {
             .into_iter()
             .map(|step| Committed { entries: step.entries, ticket: step.ask.ticket, verdict: step.verdict })
             .collect();
+        // All at once, so that the index never knows one part of a batch without the other.
+        self.parts.beside.index.grown(&grown);
         self.parts.publish.publish(committed);
-        for (log, head) in grown {
-            self.parts.beside.index.grown(log, head);
-        }
     }
 
     /// The transaction cannot be finished. `steps` were decided in it, `last` is where it broke.

@@ -120,7 +120,9 @@ fn add_grams(conn: &Connection, doc: &Doc) -> rusqlite::Result<()> {
 
 /// Notes up to where a conversation is indexed.
 pub(super) fn set_mark(conn: &Connection, conversation: ConversationId, seq: Seq) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR REPLACE INTO mark VALUES (?,?)")?.execute((conversation.0, seq.0)).map(drop)
+    conn.prepare_cached("INSERT OR REPLACE INTO mark VALUES (?,?)")?
+        .execute((conversation.0, seq.0))
+        .map(drop)
 }
 
 /// Up to where a conversation is indexed.
@@ -140,6 +142,9 @@ pub(super) fn marks(conn: &Connection) -> rusqlite::Result<HashMap<ConversationI
 }
 
 /// The marks of some conversations.
-pub(super) fn marks_of(conn: &Connection, readable: &[Readable]) -> rusqlite::Result<HashMap<ConversationId, Seq>> {
+pub(super) fn marks_of(
+    conn: &Connection,
+    readable: &[Readable],
+) -> rusqlite::Result<HashMap<ConversationId, Seq>> {
     readable.iter().map(|part| Ok((part.conversation, mark(conn, part.conversation)?))).collect()
 }

@@ -115,10 +115,7 @@ impl Place {
 /// Whether trouble means that there is no room, which passes, and not that the file is no good.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     let codes = error.sqlite_error().map(|error| (error.code, error.extended_code));
-    matches!(
-        codes,
-        Some((rusqlite::ErrorCode::DiskFull, _) | (_, rusqlite::ffi::SQLITE_IOERR_SHMSIZE))
-    )
+    matches!(codes, Some((rusqlite::ErrorCode::DiskFull, _) | (_, rusqlite::ffi::SQLITE_IOERR_SHMSIZE)))
 }
 
 /// Whether somebody is only in the way for a moment.
