@@ -412,7 +412,8 @@ pub(crate) enum Admin {
         user: String,
     },
     /// Make somebody an administrator
-    MakeAdmin {
+    #[command(name = "make-admin")]
+    Promote {
         /// Whom
         user: String,
         /// Or no longer

@@ -164,7 +164,7 @@ pub(super) async fn offline(
     let mut chats = Vec::new();
     for reader in readers {
         let command = Command::OpenDirect { user: reader.id };
-        chats.push(conversation(http(target, writer).command(&command).await?)?);
+        chats.push(conversation(&http(target, writer).command(&command).await?)?);
     }
     // Everybody was there once, and goes.
     let gone: Vec<(User, String)> =

@@ -60,7 +60,7 @@ pub(super) async fn dm(target: &Target, common: &BenchCommon, pairs: u32, inflig
         }
         let (http, user) = (http(target, &pair[0]), pair[1].id);
         opening.spawn(async move {
-            Ok((number, conversation(http.command(&Command::OpenDirect { user }).await?)?))
+            Ok((number, conversation(&http.command(&Command::OpenDirect { user }).await?)?))
         });
     }
     while !opening.is_empty() {
@@ -105,7 +105,7 @@ pub(super) async fn group(
             posting: None,
             members: first.iter().map(|user| user.id).collect(),
         };
-        let place = conversation(owners.command(&command).await?)?;
+        let place = conversation(&owners.command(&command).await?)?;
         for user in rest {
             owners.command(&Command::AddMember { conversation: place, user: user.id }).await?;
         }
@@ -133,9 +133,9 @@ pub(super) fn http(target: &Target, user: &User) -> Http {
     Http { server: target.server.clone(), token: Some(user.token.clone()) }
 }
 
-pub(super) fn conversation(reply: Reply) -> Outcome<ConversationId> {
+pub(super) fn conversation(reply: &Reply) -> Outcome<ConversationId> {
     match reply {
-        Reply::Conversation { conversation } => Ok(conversation),
+        Reply::Conversation { conversation } => Ok(*conversation),
         _ => failed("the server's answer makes no sense to this version"),
     }
 }

@@ -28,8 +28,8 @@ use report::Report;
 use target::Target;
 
 /// `chinwag bench`.
-pub(crate) fn run(global: &Global, out: &Out, scenario: Bench) -> Outcome {
-    let common = match &scenario {
+pub(crate) fn run(global: &Global, out: &Out, scenario: &Bench) -> Outcome {
+    let common = match scenario {
         Bench::Dm { common, .. }
         | Bench::Group { common, .. }
         | Bench::Idle { common, .. }
@@ -46,7 +46,7 @@ pub(crate) fn run(global: &Global, out: &Out, scenario: Bench) -> Outcome {
         let mut terminated = signal(SignalKind::terminate())?;
         let target = Target::prepare(global, &common).await?;
         let measured = tokio::select! {
-            measured = measure(&target, &scenario, &common) => measured,
+            measured = measure(&target, scenario, &common) => measured,
             _ = tokio::signal::ctrl_c() => failed("interrupted"),
             _ = terminated.recv() => failed("terminated"),
         };

@@ -32,7 +32,7 @@ pub(crate) async fn register(global: &Global, out: &Out, args: Register) -> Outc
     };
     let http = Http { server, token: None };
     let signed_in = http.register(&device).await?;
-    keep(out, http, device.handle, signed_in, "Registered and signed in")
+    keep(out, &http, &device.handle, signed_in, "Registered and signed in")
 }
 
 /// `chinwag login`.
@@ -44,7 +44,7 @@ pub(crate) async fn login(global: &Global, out: &Out, args: Login) -> Outcome {
     let device = Device { handle: bare(&args.handle), password, device: name, invite: None, cookie: false };
     let http = Http { server, token: None };
     let signed_in = http.sign_in(&device).await?;
-    keep(out, http, device.handle, signed_in, "Signed in")
+    keep(out, &http, &device.handle, signed_in, "Signed in")
 }
 
 /// `chinwag logout`.
@@ -67,19 +67,19 @@ pub(crate) async fn logout(global: &Global, out: &Out) -> Outcome {
     )
 }
 
-fn keep(out: &Out, http: Http, handle: String, signed_in: SignedIn, done: &str) -> Outcome {
+fn keep(out: &Out, http: &Http, handle: &str, signed_in: SignedIn, done: &str) -> Outcome {
     let SignedIn { user, session, token } = signed_in;
     let Some(token) = token else { return session::foreign() };
     let server = http.server.to_string();
     let file = session::credentials_file()?;
-    let account = Account { server: server.clone(), handle: handle.clone(), user, session, token };
+    let account = Account { server: server.clone(), handle: handle.to_owned(), user, session, token };
     Credentials::change(&file, |all| all.put(account))?;
     if !out.json {
         note(&format!("The session is kept in {}", file.display()));
     }
     out.either(
         || json!({"user": user, "session": session, "handle": handle, "server": server}),
-        || format!("{done} as {} on {server}", out.name(&handle)),
+        || format!("{done} as {} on {server}", out.name(handle)),
     )
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Admin) -> Outcome {
         Admin::Users { text } => users(&session, out, &text).await,
         Admin::Suspend { user } => suspend(&session, out, &user, true).await,
         Admin::Unsuspend { user } => suspend(&session, out, &user, false).await,
-        Admin::MakeAdmin { user, revoke } => {
+        Admin::Promote { user, revoke } => {
             let profile = names::user(&session, &user).await?;
             proved(&session, Command::SetAdmin { user: profile.id, admin: !revoke }).await?;
             let word = if revoke { "no longer an administrator" } else { "an administrator now" };

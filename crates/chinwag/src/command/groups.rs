@@ -48,12 +48,12 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Groups) -> Outcome {
                 posting: None,
                 members,
             };
-            entered(out, session.command(command).await?, "Made")
+            entered(out, &session.command(command).await?, "Made")
         }
         Groups::Join { which } => join(&session, out, &which).await,
         Groups::Leave { which } => {
             let conversation = names::conversation(&session, &which).await?;
-            done(out, conversation, session.command(Command::Leave { conversation }).await?, "Left")
+            done(out, conversation, &session.command(Command::Leave { conversation }).await?, "Left")
         }
         Groups::Members { which } => {
             let conversation = names::conversation(&session, &which).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Groups) -> Outcome {
             done(
                 out,
                 conversation,
-                session.command(Command::AddMember { conversation, user }).await?,
+                &session.command(Command::AddMember { conversation, user }).await?,
                 "Added",
             )
         }
@@ -73,7 +73,7 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Groups) -> Outcome {
             let conversation = names::conversation(&session, &which).await?;
             let user = names::user(&session, &user).await?.id;
             let command = Command::RemoveMember { conversation, user, ban };
-            done(out, conversation, session.command(command).await?, "Removed")
+            done(out, conversation, &session.command(command).await?, "Removed")
         }
         Groups::Invite { which, uses, hours } => {
             let conversation = names::conversation(&session, &which).await?;
@@ -142,7 +142,7 @@ async fn join(session: &Session, out: &Out, which: &str) -> Outcome {
         let conversation = names::conversation(session, which).await?;
         session.command(Command::Join { conversation }).await?
     };
-    entered(out, reply, "Joined")
+    entered(out, &reply, "Joined")
 }
 
 /// All members of a conversation, page by page.
@@ -206,14 +206,14 @@ async fn invite(
     )
 }
 
-fn entered(out: &Out, reply: Reply, what: &str) -> Outcome {
+fn entered(out: &Out, reply: &Reply, what: &str) -> Outcome {
     match reply {
-        Reply::Conversation { conversation } => tell(out, conversation, what),
+        Reply::Conversation { conversation } => tell(out, *conversation, what),
         _ => foreign(),
     }
 }
 
-fn done(out: &Out, conversation: ConversationId, reply: Reply, what: &str) -> Outcome {
+fn done(out: &Out, conversation: ConversationId, reply: &Reply, what: &str) -> Outcome {
     match reply {
         Reply::Done {} | Reply::Conversation { .. } => tell(out, conversation, what),
         _ => foreign(),

@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Groups(groups) => wait(groups::run(global, &out, groups)),
         Command::Admin(admin) => wait(admin::run(global, &out, admin)),
         Command::Doctor(doctor) => wait(doctor::run(global, &out, doctor)),
-        Command::Bench(scenario) => bench::run(global, &out, scenario),
+        Command::Bench(scenario) => bench::run(global, &out, &scenario),
     }
 }
 

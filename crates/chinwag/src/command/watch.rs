@@ -86,8 +86,8 @@ impl Watching<'_> {
                         return Ok(());
                     }
                 }
-                Happening::Fresh => {
-                    if was_online {
+                Happening::Fresh { skipped } => {
+                    if !skipped.is_empty() {
                         note("Too much was missed to print it here; chinwag read shows it.");
                     }
                     self.client.with_state(|state| {

@@ -6,6 +6,7 @@
 
 mod backoff;
 mod link;
+mod owed;
 mod talk;
 mod task;
 
@@ -41,8 +42,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a [`Client`] tells the program that uses it. The state was changed before it is told.
 #[derive(Clone, Debug)]
 pub enum Happening {
-    /// The whole state is new: the first connection, or there was too much to catch up with.
-    Fresh,
+    /// The whole state is new: the first connection, or the server could not tell what was missed. Entries that lie
+    /// between the old and the new state follow all the same, unless they are too many.
+    Fresh {
+        /// Conversations of which some entries will not be told; history has them.
+        skipped: Vec<ConversationId>,
+    },
     /// Entries were applied, in order. None comes twice.
     Entries(Vec<Entry>),
     /// Something passing.

@@ -19,6 +19,7 @@ pub(super) enum Open {
     Query(oneshot::Sender<Result<Answer, ClientError>>),
     Post { client_id: String, conversation: ConversationId },
     Fill { log: LogId },
+    Owed { log: LogId },
     Users,
 }
 
@@ -74,7 +75,7 @@ impl Talk {
         self.open.retain(|_, open| match open {
             Open::Command(tell) => !tell.is_closed(),
             Open::Query(tell) => !tell.is_closed(),
-            Open::Post { .. } | Open::Fill { .. } | Open::Users => true,
+            Open::Post { .. } | Open::Fill { .. } | Open::Owed { .. } | Open::Users => true,
         });
     }
 }

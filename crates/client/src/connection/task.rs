@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use chinwag_protocol::{
-    Answer, ClientFrame, ClientSignal, Closing, Entry, Kind, LogId, Origin, Query, Refused, Reply,
+    Answer, ClientFrame, ClientSignal, Closing, Entry, Kind, LogId, Origin, Query, Refused, Reply, Seq,
     ServerFrame,
 };
 use tokio::{
@@ -15,6 +15,7 @@ use super::{
     Ask, Happening, Shared, Status,
     backoff::Backoff,
     link::{Heard, Link},
+    owed::Owed,
     talk::{OPEN_MAX, Open, Talk},
 };
 use crate::{
@@ -63,6 +64,7 @@ pub(super) struct Task {
     cached_at: Instant,
     changed: bool,
     epoch: Option<String>,
+    owed: Owed,
 }
 
 impl Task {
@@ -79,7 +81,20 @@ impl Task {
     ) -> Self {
         let backlog = VecDeque::new();
         let cached_at = Instant::now();
-        Self { server, token, shared, asks, tell, backlog, closing, cache, cached_at, changed: false, epoch }
+        Self {
+            server,
+            token,
+            shared,
+            asks,
+            tell,
+            backlog,
+            closing,
+            cache,
+            cached_at,
+            changed: false,
+            epoch,
+            owed: Owed::default(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -188,7 +203,7 @@ impl Task {
             match open {
                 Open::Command(tell) => drop(tell.send(Err(ClientError::Lost))),
                 Open::Query(tell) => drop(tell.send(Err(ClientError::Lost))),
-                Open::Post { .. } | Open::Fill { .. } | Open::Users => {}
+                Open::Post { .. } | Open::Fill { .. } | Open::Owed { .. } | Open::Users => {}
             }
         }
         if matches!(end, End::Closed) {
@@ -210,18 +225,28 @@ impl Task {
         match frame {
             ServerFrame::Welcome(welcome) => {
                 talk.heartbeat = heartbeat(welcome.heartbeat_ms);
+                let is_same = self.epoch.as_ref() == Some(&welcome.epoch);
                 self.epoch = Some(welcome.epoch);
-                *self.shared.state() = Some(State::from(welcome.snapshot));
+                let new = State::from(welcome.snapshot);
+                let old = self.shared.state().take().filter(|_| is_same);
+                let skipped = match old {
+                    Some(old) => self.owed.jump(&old, &new),
+                    None => {
+                        self.owed.clear();
+                        Vec::new()
+                    }
+                };
+                *self.shared.state() = Some(new);
                 self.changed = true;
-                self.backlog.push_back(Happening::Fresh);
-                Ok(())
+                self.backlog.push_back(Happening::Fresh { skipped });
+                self.ask_owed(link, talk).await
             }
             ServerFrame::Resumed(resumed) => {
                 talk.heartbeat = heartbeat(resumed.heartbeat_ms);
                 if let Some(state) = self.shared.state().as_mut() {
                     state.session = resumed.session;
                 }
-                Ok(())
+                self.ask_owed(link, talk).await
             }
             ServerFrame::CaughtUp {} => {
                 talk.online = true;
@@ -259,6 +284,7 @@ impl Task {
         match applied {
             Applied::Applied => {
                 self.changed = true;
+                let Some(entry) = self.owed.hold(entry) else { return Ok(()) };
                 match self.backlog.back_mut() {
                     Some(Happening::Entries(entries)) if entries.len() < BACKLOG_MAX => entries.push(entry),
                     _ => self.backlog.push_back(Happening::Entries(vec![entry])),
@@ -296,11 +322,48 @@ impl Task {
             (Some(Open::Fill { log }), Answer::Entries { entries, more }) => {
                 return self.fill(link, talk, log, entries, more).await;
             }
+            (Some(Open::Owed { log }), Answer::Entries { entries, more }) => {
+                let (told, next) = self.owed.pay(log, entries, more);
+                self.tell_entries(told);
+                if let Some(after) = next {
+                    return self.ask_entries(link, talk, Open::Owed { log }, log, after).await;
+                }
+            }
             // The answer to another question than the one asked: as good as none.
             (Some(Open::Fill { log }), _) => drop(talk.filling.remove(&log)),
+            (Some(Open::Owed { log }), _) => {
+                let held = self.owed.forgive(log);
+                self.tell_entries(held);
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Asks for what the program was not told though the state has it.
+    async fn ask_owed(&mut self, link: &mut Link, talk: &mut Talk) -> Result<(), End> {
+        for (log, after) in self.owed.questions() {
+            self.ask_entries(link, talk, Open::Owed { log }, log, after).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_entries(
+        &self,
+        link: &mut Link,
+        talk: &mut Talk,
+        open: Open,
+        log: LogId,
+        after: Seq,
+    ) -> Result<(), End> {
+        let id = talk.open(open);
+        self.send(link, ClientFrame::Query { id, get: Query::Entries { log, after, limit: PAGE } }).await
+    }
+
+    fn tell_entries(&mut self, entries: Vec<Entry>) {
+        if !entries.is_empty() {
+            self.backlog.push_back(Happening::Entries(entries));
+        }
     }
 
     async fn fill(
@@ -311,18 +374,17 @@ impl Task {
         entries: Vec<Entry>,
         more: bool,
     ) -> Result<(), End> {
-        let position = {
+        let (new, position) = {
             let mut state = self.shared.state();
             let Some(state) = state.as_mut() else { return Ok(()) };
             let before = state.position(log);
             let new: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.seq) > before).collect();
             state.fill(&new);
-            if !new.is_empty() {
-                self.changed = true;
-                self.backlog.push_back(Happening::Entries(new));
-            }
-            state.position(log).filter(|position| Some(*position) > before)
+            (new, state.position(log).filter(|position| Some(*position) > before))
         };
+        self.changed |= !new.is_empty();
+        let told = new.into_iter().filter_map(|entry| self.owed.hold(entry)).collect();
+        self.tell_entries(told);
         let heard = talk.filling.get(&log).copied();
         match position {
             // What came while the question was open was not applied: ask on until that is reached.
@@ -354,6 +416,10 @@ impl Task {
                 Ok(_) => ClientError::Foreign(self.server.clone()),
             }))),
             Some(Open::Fill { log }) => drop(talk.filling.remove(&log)),
+            Some(Open::Owed { log }) => {
+                let held = self.owed.forgive(log);
+                self.tell_entries(held);
+            }
             Some(Open::Users) | None => {}
             Some(Open::Post { client_id, conversation }) => {
                 talk.posting.remove(&conversation);
