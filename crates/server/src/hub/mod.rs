@@ -222,7 +222,11 @@ fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>
                 }
             }
         }
-        Input::CursorMoved(conversation, user, to) => state.cursor_moved(conversation, user, to),
+        Input::CursorMoved(conversation, user, to) => {
+            // It came by way of a reader, and a later one may have come before it: what is told is where it is now.
+            let now = store.move_cursor(conversation, user, to);
+            state.cursor_moved(conversation, user, now);
+        }
         Input::Online(conversation, answer) => {
             let _ = answer.send(state.online(conversation));
         }

@@ -71,7 +71,7 @@ struct Connection {
 struct Membership {
     conversation: ConversationId,
     since: Seq,
-    entered: Seq,
+    entered: Position,
 }
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl State {
     pub fn new(members: &[Arc<Member>], heads: Vec<(LogId, Position)>) -> Self {
         let mut state = Self { heads: heads.into_iter().collect(), ..Self::default() };
         for member in members {
-            state.enter(member.conversation, member.user, member.since, member.entered.seq);
+            state.enter(member.conversation, member.user, member.since, member.entered);
         }
         state
     }
@@ -201,7 +201,7 @@ impl State {
         }
         for membership in self.users.get(&identity.user).map_or(&[][..], |user| &user.memberships) {
             let log = LogId::Conversation(membership.conversation);
-            let after = known.get(&log).copied().unwrap_or(membership.entered);
+            let after = known.get(&log).copied().unwrap_or(membership.entered.seq);
             if !consider(log, after, self.head(log).seq) {
                 return None;
             }
@@ -274,7 +274,7 @@ impl State {
 
     fn publish_in(&mut self, id: ConversationId, entry: &Entry, frame: &Bytes) {
         if let Event::Joined { user, since, .. } = &entry.event {
-            self.enter(id, *user, *since, entry.seq);
+            self.enter(id, *user, *since, self.head(entry.log));
         }
         let target = entry.event.target();
         let mut hidden = None;
@@ -332,7 +332,7 @@ impl State {
         }
     }
 
-    fn enter(&mut self, id: ConversationId, user: UserId, since: Seq, entered: Seq) {
+    fn enter(&mut self, id: ConversationId, user: UserId, since: Seq, entered: Position) {
         self.leave(id, user);
         let conversation = self.conversations.entry(id).or_default();
         conversation.members += 1;
@@ -453,7 +453,12 @@ impl State {
 
     /// Notes that a member's cursors moved; told at the next [`State::tick`], each member once.
     pub fn cursor_moved(&mut self, conversation: ConversationId, user: UserId, to: Cursor) {
-        self.cursors_moved.insert((conversation, user), to);
+        // What lies before his joining counts as received and read, here as in a snapshot.
+        let entered =
+            self.membership(conversation, user).map(|membership| membership.entered).unwrap_or_default();
+        let read = if to.read.seq < entered.seq { entered } else { to.read };
+        let delivered = to.delivered.max(entered.seq);
+        self.cursors_moved.insert((conversation, user), Cursor { delivered, read });
     }
 
     /// Tells what has gathered since the last tick: presence and cursors.

@@ -296,6 +296,22 @@ fn receipts_go_to_small_conversations_and_to_oneself() {
 }
 
 #[test]
+fn c1_a_cursor_is_never_told_as_lying_before_the_joining() {
+    let mut world = World::default();
+    world.join(ANNA, 1);
+    world.say(ANNA, "before bee");
+    let joined = world.join(BEE, 1);
+    let bee = world.connect(BEE, 2, None).unwrap();
+    world.state.cursor_moved(ROOM, BEE, Cursor { delivered: Seq(1), read: Position::default() });
+    world.state.tick();
+    let moved = match bee.frames().pop() {
+        Some(ServerFrame::Signal(ServerSignal::Cursor(moved))) => moved,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((moved.delivered, moved.read), (joined, Position { seq: joined, messages: 1 }));
+}
+
+#[test]
 fn a_user_has_a_bounded_number_of_connections() {
     let mut world = World::default();
     world.state.bound_connections(10, 20);
