@@ -14,7 +14,7 @@ use std::{
 };
 
 use chinwag_domain::reading::fold;
-use chinwag_protocol::{ConversationId, Event, LogId, Millis, Seq};
+use chinwag_protocol::{ConversationId, Event, LogId, Seq};
 use rusqlite::{Connection, MAIN_DB, wal::CheckpointMode};
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
 /// How much one transaction takes.
 const DOCS_MAX: usize = 4_000;
 const ENTRIES_MAX: usize = 20_000;
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Between two transactions, so that a trickle of messages does not become as many transactions.
 const PACE: Duration = Duration::from_millis(250);
@@ -214,21 +215,26 @@ struct Work<'s> {
 struct Batch {
     docs: usize,
     entries: usize,
+    bytes: usize,
     /// Messages that were edited or deleted.
     touched: BTreeSet<i64>,
+}
+
+impl Batch {
+    fn has_room(&self) -> bool {
+        self.docs < DOCS_MAX && self.entries < ENTRIES_MAX && self.bytes < BYTES_MAX
+    }
 }
 
 impl Work<'_> {
     /// Aims at everything there is.
     fn aim_at_heads(&mut self) -> Result<(), Trouble> {
-        self.source.begin()?;
         let heads = self.source.heads()?;
         let known: HashMap<ConversationId, Seq> = heads.iter().copied().collect();
         let ahead = self.marks.iter().any(|(id, mark)| known.get(id).is_none_or(|head| head < mark));
         for (conversation, head) in heads {
             self.aim(conversation, head)?;
         }
-        self.source.end()?;
         if ahead {
             return Err(Trouble::Damaged("it knows more than the store".to_owned()));
         }
@@ -299,11 +305,10 @@ impl Work<'_> {
 
     /// One transaction.
     fn batch(&mut self) -> Result<(), Trouble> {
-        self.source.begin()?;
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         let mut batch = Batch::default();
         let mut marks: HashMap<ConversationId, Seq> = HashMap::new();
-        while batch.docs < DOCS_MAX && batch.entries < ENTRIES_MAX && !self.shared.stopped() {
+        while batch.has_room() && !self.shared.stopped() {
             let Some(Reverse((_, key))) = self.waiting.pop() else { break };
             let (conversation, reached) = self.walk(key, &mut batch)?;
             marks.insert(conversation, reached);
@@ -314,48 +319,53 @@ impl Work<'_> {
         }
         self.conn.execute_batch("COMMIT")?;
         self.marks.extend(marks);
-        Ok(self.source.end()?)
+        Ok(())
     }
 
     /// Takes entries of one log as long as they are older than those of all others; answers how far it came.
     fn walk(&mut self, from: i64, batch: &mut Batch) -> Result<(ConversationId, Seq), Trouble> {
-        let (LogId::Conversation(conversation), first) = entry::place(from) else {
+        let (LogId::Conversation(conversation), mut reached) = entry::place(from) else {
             return Err(Trouble::Damaged("a mark of no conversation".to_owned()));
         };
-        let log = LogId::Conversation(conversation);
-        let target = self.targets.get(&conversation).copied().unwrap_or(first);
+        let target = self.targets.get(&conversation).copied().unwrap_or(reached);
         let bound = self.waiting.peek().map(|Reverse(next)| *next);
-        let mut reached = first;
-        let (source, conn, next_id) = (&self.source, &self.conn, &mut self.next_id);
-        let taken = std::cell::Cell::new((0, 0));
-        let go_on = |at: Millis, key: i64| {
-            let (entries, docs) = taken.get();
-            let room = batch.entries + entries < ENTRIES_MAX && batch.docs + docs < DOCS_MAX;
-            key == from || (room && bound.is_none_or(|bound| (at, key) < bound))
-        };
-        let mut touched: Vec<i64> = Vec::new();
-        let take = |key: i64, stored: Option<Stored>| -> Result<(), Trouble> {
+        let (page, rest) =
+            self.source.page(from, entry::key(LogId::Conversation(conversation), target), bound)?;
+        batch.entries += page.len();
+        for (key, stored) in page {
             reached = entry::place(key).1;
-            let (entries, docs) = taken.get();
-            let added = match &stored {
-                Some(stored) => index(source, conn, next_id, stored, &mut touched)?,
-                None => 0,
-            };
-            taken.set((entries + 1, docs + added));
-            Ok(())
-        };
-        let left = source.walk(from, entry::key(log, target), go_on, take)?;
-        let (entries, docs) = taken.get();
-        batch.entries += entries;
-        batch.docs += docs;
-        batch.touched.extend(touched);
-        match left {
+            if let Some(stored) = stored {
+                self.index(&stored, batch)?;
+            }
+        }
+        match rest {
             Some(next) => self.waiting.push(Reverse(next)),
             None => {
                 self.targets.remove(&conversation);
             }
         }
         Ok((conversation, reached))
+    }
+
+    /// Puts one entry into the index.
+    fn index(&mut self, stored: &Stored, batch: &mut Batch) -> Result<(), Trouble> {
+        let entry = &stored.entry;
+        match &entry.event {
+            Event::Message(_) => {
+                let Some(text) = self.source.text(stored) else { return Ok(()) };
+                let key = entry::key(entry.log, entry.seq);
+                let doc = Doc { id: self.next_id, key, at: entry.at, by: entry.by, text: fold(&text) };
+                docs::add(&self.conn, &doc)?;
+                self.next_id += 1;
+                batch.docs += 1;
+                batch.bytes += text.len();
+            }
+            Event::Edited { message, .. } | Event::Deleted { message } => {
+                batch.touched.insert(entry::key(entry.log, *message));
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Brings the documents of messages that were edited or deleted up to date.
@@ -384,31 +394,5 @@ impl Work<'_> {
             Ok(_) => self.sweep = false,
             Err(error) => tracing::debug!(%error, "a search was in the way of emptying the index's log"),
         }
-    }
-}
-
-/// Puts one entry into the index; answers how many documents it became.
-fn index(
-    source: &Source,
-    conn: &Connection,
-    next_id: &mut i64,
-    stored: &Stored,
-    touched: &mut Vec<i64>,
-) -> Result<usize, Trouble> {
-    let entry = &stored.entry;
-    match &entry.event {
-        Event::Message(_) => {
-            let Some(text) = source.text(stored) else { return Ok(0) };
-            let key = entry::key(entry.log, entry.seq);
-            let doc = Doc { id: *next_id, key, at: entry.at, by: entry.by, text: fold(&text) };
-            docs::add(conn, &doc)?;
-            *next_id += 1;
-            Ok(1)
-        }
-        Event::Edited { message, .. } | Event::Deleted { message } => {
-            touched.push(entry::key(entry.log, *message));
-            Ok(0)
-        }
-        _ => Ok(0),
     }
 }

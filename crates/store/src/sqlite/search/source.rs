@@ -11,6 +11,10 @@ use super::super::{
     pool::read_only,
     row,
 };
+use crate::engine;
+
+/// How many entries are read together.
+const PAGE: usize = 1_000;
 
 /// See the module.
 pub(super) struct Source {
@@ -26,21 +30,15 @@ impl From<rusqlite::Error> for Unreadable {
     }
 }
 
+/// The key of an entry, and the entry unless it is damaged.
+pub(super) type Row = (i64, Option<Stored>);
+
 /// When an entry was recorded, and its key.
 pub(super) type Next = (Millis, i64);
 
 impl Source {
     pub(super) fn open(file: &Path) -> Result<Self, Unreadable> {
         Ok(Self { conn: read_only(file)? })
-    }
-
-    /// From here on everything is read as it is now.
-    pub(super) fn begin(&self) -> Result<(), Unreadable> {
-        Ok(self.conn.execute_batch("BEGIN")?)
-    }
-
-    pub(super) fn end(&self) -> Result<(), Unreadable> {
-        Ok(self.conn.execute_batch("COMMIT")?)
     }
 
     /// The last number of each conversation: one step for each log, however long it is.
@@ -76,38 +74,39 @@ impl Source {
         Ok(found)
     }
 
-    /// Goes through a log from one key to another, until `go_on` says no; answers where it said so. A damaged entry
-    /// is reported and passed over.
-    pub(super) fn walk<E: From<Unreadable>>(
+    /// Entries of a log from one key to another, as long as they come before `bound`, at most about a page; the
+    /// first in any case. Also where the rest begins. A damaged entry is reported and left empty.
+    ///
+    /// Nothing is held open between two pages: a reader that stays would keep the store's own log from beginning
+    /// anew.
+    pub(super) fn page(
         &self,
         from: i64,
         to: i64,
-        mut go_on: impl FnMut(Millis, i64) -> bool,
-        mut take: impl FnMut(i64, Option<Stored>) -> Result<(), E>,
-    ) -> Result<Option<Next>, E> {
+        bound: Option<Next>,
+    ) -> Result<(Vec<Row>, Option<Next>), Unreadable> {
         let sql = select_entries!("WHERE key >= ? AND key <= ? ORDER BY key");
-        let mut statement = self.conn.prepare_cached(sql).map_err(Unreadable)?;
-        let mut rows = statement.query([from, to]).map_err(Unreadable)?;
-        while let Some(row) = rows.next().map_err(Unreadable)? {
-            let (key, at) = (row.get(0).map_err(Unreadable)?, Millis(row.get(1).map_err(Unreadable)?));
-            if !go_on(at, key) {
-                return Ok(Some((at, key)));
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([from, to])?;
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = rows.next()? {
+            let (key, at) = (row.get(0)?, Millis(row.get(1)?));
+            let is_full = page.len() >= PAGE || bytes >= engine::PAGE_BYTES;
+            if key != from && (is_full || bound.is_some_and(|bound| (at, key) >= bound)) {
+                return Ok((page, Some((at, key))));
             }
             // Turning it into trouble reports it.
-            take(key, entry::read(row).map_err(Unreadable)?.map_err(Failed::from).ok())?;
+            let stored = entry::read(row)?.map_err(Failed::from).ok();
+            bytes += stored.as_ref().map_or(0, |stored| engine::weight(&stored.entry));
+            page.push((key, stored));
         }
-        Ok(None)
+        Ok((page, None))
     }
 
     /// When a message was recorded, and its text now; no text if it was deleted or cannot be read.
     pub(super) fn message(&self, key: i64) -> Result<Option<(Millis, Option<String>)>, Unreadable> {
-        let mut found = None;
-        let take = |_, stored| {
-            found = stored;
-            Ok::<(), Unreadable>(())
-        };
-        self.walk(key, key, |_, _| true, take)?;
-        Ok(found.map(|stored| (stored.entry.at, self.text(&stored))))
+        let stored = self.page(key, key, None)?.0.pop().and_then(|(_, stored)| stored);
+        Ok(stored.map(|stored| (stored.entry.at, self.text(&stored))))
     }
 
     /// The text of a message now; none if it was deleted, cannot be read, or is no message.
