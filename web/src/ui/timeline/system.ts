@@ -52,7 +52,7 @@ function namesOf(entries: readonly Entry[]): string {
     if ("joined" in one.event) return one.event.joined.user;
     return "left" in one.event ? one.event.left.user : one.by;
   });
-  return listOf([...new Set(users)].map((user) => nameOf(user)));
+  return listOf([...new Set(users)].map((user, at) => nameOf(user, at === 0 ? "You" : "you")));
 }
 
 function changed(change: ConversationChange): string {
