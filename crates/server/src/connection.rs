@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chinwag_domain::{Actor, Prepared, Request};
 use chinwag_protocol::{
     ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed,
-    ServerFrame, UserId, Welcome,
+    ServerFrame, ServerSignal, UserId, Welcome,
 };
 use tokio::{
     io::Interest,
@@ -103,6 +103,15 @@ pub async fn run(
     link.end(end).await;
 }
 
+/// From what a client goes on.
+#[derive(Clone, Copy)]
+enum Start {
+    /// From the snapshot in its welcome.
+    Fresh,
+    /// From where it was.
+    Resumed,
+}
+
 /// A signed-in connection; leaves the hub when dropped.
 struct SignedIn {
     actor: Actor,
@@ -161,11 +170,11 @@ impl Link {
                 );
             }
         };
-        let (signed_in, announce) = self.sign_in(hello, credential).await?;
+        let (signed_in, start) = self.sign_in(hello, credential).await?;
         for frame in early {
             self.frame(&signed_in, &frame)?;
         }
-        self.talk(&signed_in, announce).await
+        self.talk(&signed_in, start).await
     }
 
     /// Waits for the first frame; what comes in the same segment after it is left in `early`.
@@ -190,7 +199,7 @@ impl Link {
         }
     }
 
-    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, bool), End> {
+    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, Start), End> {
         if hello.version != PROTOCOL_VERSION {
             let message = format!("this server speaks version {PROTOCOL_VERSION}");
             return Err(Refused::invalid("hello.version", "unsupported_version", message).into());
@@ -211,11 +220,11 @@ impl Link {
                 let signed_in = SignedIn { actor, key, hub };
                 let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
                 self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
-                Ok((signed_in, true))
+                Ok((signed_in, Start::Fresh))
             }
             Some(Opened::Resumed(key)) => {
                 self.send(frame(&ServerFrame::Resumed(Resumed { session: actor.session, heartbeat_ms })));
-                Ok((SignedIn { actor, key, hub }, true))
+                Ok((SignedIn { actor, key, hub }, Start::Resumed))
             }
             Some(Opened::TooMany) => {
                 Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000).into())
@@ -224,8 +233,21 @@ impl Link {
         }
     }
 
-    /// The life of a signed-in connection. `announce`: say when all that was missed is sent.
-    async fn talk(&mut self, signed_in: &SignedIn, mut announce: bool) -> Result<(), End> {
+    /// Everything that was missed has been sent. What another device has read meanwhile is in no log, so it is told
+    /// now, when the client knows the entries it is about.
+    async fn caught_up(&mut self, signed_in: &SignedIn, start: Start) -> Result<(), End> {
+        if let Start::Resumed = start {
+            for moved in self.messenger.cursors(&signed_in.actor).await? {
+                self.send(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
+            }
+        }
+        self.send(frame(&ServerFrame::CaughtUp {}));
+        Ok(())
+    }
+
+    /// The life of a signed-in connection.
+    async fn talk(&mut self, signed_in: &SignedIn, start: Start) -> Result<(), End> {
+        let mut start = Some(start);
         let mut texts = Vec::new();
         let mut timer = Box::pin(sleep_until(self.heard_at + SILENCE_MAX));
         let outbox = Arc::clone(&self.outbox);
@@ -238,10 +260,11 @@ impl Link {
                         continue;
                     }
                     Next::Close(closing) => return Err(End::Tell(closing)),
-                    Next::Wait if std::mem::take(&mut announce) => {
-                        self.send(frame(&ServerFrame::CaughtUp {}))
+                    Next::Wait => {
+                        if let Some(start) = start.take() {
+                            self.caught_up(signed_in, start).await?;
+                        }
                     }
-                    Next::Wait => {}
                 }
             }
             if !self.sending.is_empty() && self.write()? {
@@ -256,10 +279,12 @@ impl Link {
             tokio::select! {
                 ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
                     if ready?.is_readable() && self.may_read(now) {
-                        self.read(&mut texts)?;
+                        // What came before a close in the same segment still counts.
+                        let read = self.read(&mut texts);
                         for text in texts.drain(..) {
                             self.frame(signed_in, &text)?;
                         }
+                        read?;
                     }
                 }
                 () = outbox.changed() => {

@@ -31,6 +31,7 @@ pub struct Limiter {
     queries: Counter<UserId>,
     searches: Counter<UserId>,
     invites: Counter<UserId>,
+    strangers: Counter<UserId>,
     /// There is no address here; the account takes its place.
     confirmations: Mutex<SignInGuard<UserId, UserId>>,
     resumes: Counter<SessionId>,
@@ -52,6 +53,7 @@ impl Limiter {
             queries: Counter::new(limits.queries_per_account, open),
             searches: Counter::new(limits.searches_per_account, open),
             invites: Counter::new(limits.invites_per_account, closed),
+            strangers: Counter::new(limits.strangers_per_account, closed),
             confirmations: Mutex::new(SignInGuard::new(limits)),
             resumes: Counter::new(limits.resumes_per_session, open),
             registrations: Counter::new(limits.registrations_per_address, closed),
@@ -105,6 +107,11 @@ impl Limiter {
     /// Before an invitation is made, however it was asked for: a pause would take hours.
     pub fn invite(&self, user: UserId) -> Result<(), Refused> {
         self.invites.take(user, self.now()).map_err(too_many)
+    }
+
+    /// Before a user writes to somebody he has nothing to do with.
+    pub fn stranger(&self, user: UserId) -> Result<(), Refused> {
+        self.strangers.take(user, self.now()).map_err(too_many)
     }
 
     /// Before a query.

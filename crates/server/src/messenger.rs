@@ -22,8 +22,8 @@ use chinwag_domain::{
     rules,
 };
 use chinwag_protocol::{
-    Answer, Command, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq,
-    ServerInfo, SignedIn, Snapshot, UserId, UserKind,
+    Answer, Command, CursorMoved, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused,
+    Reply, Seq, ServerInfo, SignedIn, Snapshot, UserId, UserKind,
 };
 use tokio::sync::{Notify, oneshot};
 
@@ -291,6 +291,7 @@ impl Messenger {
             | Command::ConfirmPassword { .. }
             | Command::DeleteAccount { .. }
             | Command::CreateInvite { .. }
+            | Command::OpenDirect { .. }
             | Command::ResetPassword { .. } => false,
             _ => true,
         }
@@ -318,6 +319,7 @@ impl Messenger {
                 self.inner.limiter.invite(actor.user)?;
                 prepared.token = Some(fresh_token::<16>("inv_"));
             }
+            Command::OpenDirect { user } => self.count_stranger(actor, *user).await?,
             Command::ResetPassword { .. } => prepared.token = Some(fresh_token::<16>("res_")),
             Command::Post { text, .. } => {
                 if let Some(asked) = bots::asked(text) {
@@ -327,6 +329,13 @@ impl Messenger {
             _ => {}
         }
         Ok(prepared)
+    }
+
+    /// Strangers can be written to only so often a day.
+    async fn count_stranger(&self, actor: &Actor, user: UserId) -> Result<(), Refused> {
+        let asker = actor.clone();
+        let is_stranger = self.read(move |reader| reading::is_stranger(reader, &asker, user)).await?;
+        if is_stranger { self.inner.limiter.stranger(actor.user) } else { Ok(()) }
     }
 
     /// The version of the credentials that a password is right for.
@@ -377,6 +386,12 @@ impl Messenger {
     pub async fn snapshot(&self, actor: &Actor) -> Result<Snapshot, Refused> {
         let asker = actor.clone();
         self.read(move |reader| reading::snapshot(reader, &asker)).await
+    }
+
+    /// Where the actor's own cursors are.
+    pub async fn cursors(&self, actor: &Actor) -> Result<Vec<CursorMoved>, Refused> {
+        let asker = actor.clone();
+        self.read(move |reader| reading::own_cursors(reader, &asker)).await
     }
 
     /// A page of what a connection missed: entries it may see after a number, and whether there are more.

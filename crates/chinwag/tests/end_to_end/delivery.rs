@@ -115,6 +115,28 @@ fn two_devices_of_one_user_see_the_same() {
         _ => None,
     });
     assert_eq!(read.messages, 2);
+    // And if that device was away meanwhile, it is told when it comes back.
+    let origin = desk.origin();
+    drop(desk);
+    bee.post(talk, "2", "one more").expect("allowed");
+    let more = pocket.until_text("one more").last().expect("just seen").seq;
+    pocket.send(&ClientFrame::Signal(ClientSignal::Cursor {
+        conversation: talk,
+        delivered: more,
+        read: more,
+    }));
+    pocket.until(|frame| match frame {
+        ServerFrame::Signal(ServerSignal::Cursor(moved)) => (moved.read.seq == more).then_some(()),
+        _ => None,
+    });
+    let mut desk = anna.resume(origin);
+    desk.until_text("one more");
+    let read = desk.until(|frame| match frame {
+        ServerFrame::Signal(ServerSignal::Cursor(moved)) => Some(moved.read.seq),
+        ServerFrame::CaughtUp {} => panic!("it is not told"),
+        _ => None,
+    });
+    assert_eq!(read, more);
     let fresh = phone.connect().snapshot.expect("fresh");
     let view = fresh.conversations.iter().find(|view| view.id == talk).expect("a member");
     assert_eq!(view.head.messages - view.mine.as_ref().expect("a member").read.messages, 0);

@@ -117,3 +117,21 @@ fn m4_a_suspended_user_is_out_until_let_in_again() {
     root.command(Command::Suspend { user: bee.id, suspended: false }).expect("allowed");
     assert!(Person::sign_in(server.address, "bee").is_ok());
 }
+
+#[test]
+fn strangers_can_be_written_to_only_so_often_a_day() {
+    let data = folder();
+    let server = Server::start(data.path());
+    let anna = server.register("anna");
+    let strangers: Vec<Person> = (0..11).map(|number| server.register(&format!("person.{number}"))).collect();
+    for stranger in &strangers[..10] {
+        anna.direct(stranger.id);
+    }
+    let last = strangers[10].clone();
+    let refused = anna.command(Command::OpenDirect { user: last.id }).expect_err("one too many");
+    assert_eq!(refused.kind, Kind::TooMany);
+    // Whom one has to do with is no stranger.
+    let group = anna.group("Together");
+    last.join(group);
+    anna.direct(last.id);
+}

@@ -19,22 +19,22 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client::IntoClientRequest};
 
 /// Long enough for a loaded machine; nothing waits for it when all is well.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The binary under test.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_chinwag");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_chinwag");
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What it printed before it was ready.
-    pub greeting: String,
+    pub(crate) greeting: String,
 }
 
 /// A data folder that goes when the test ends.
-pub fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::Builder::new().prefix("chinwag-test-").tempdir().expect("a temporary folder")
 }
 
@@ -47,7 +47,7 @@ queries_per_account = { per_s = 1e6, burst = 1000000 }
 ";
 
 /// A configuration that lifts the rates, for tests that write fast.
-pub fn lifted(folder: &Path) -> PathBuf {
+pub(crate) fn lifted(folder: &Path) -> PathBuf {
     let file = folder.join("lifted.toml");
     std::fs::write(&file, LIFTED).expect("writable");
     file
@@ -55,12 +55,12 @@ pub fn lifted(folder: &Path) -> PathBuf {
 
 impl Server {
     /// Starts a server on a data folder and waits until it answers.
-    pub fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, &[])
     }
 
     /// The same, with more arguments.
-    pub fn start_with(data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_with(data: &Path, more: &[&str]) -> Self {
         match Self::try_start(Process::new(BINARY), data, more) {
             Ok(server) => server,
             Err((status, said)) => panic!("the server ended with {status}: {said}"),
@@ -68,7 +68,11 @@ impl Server {
     }
 
     /// Starts `program` as a server; it may end instead, with what it said.
-    pub fn try_start(mut program: Process, data: &Path, more: &[&str]) -> Result<Self, (ExitStatus, String)> {
+    pub(crate) fn try_start(
+        mut program: Process,
+        data: &Path,
+        more: &[&str],
+    ) -> Result<Self, (ExitStatus, String)> {
         let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -112,24 +116,24 @@ impl Server {
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it as a crash would.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Process::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()));
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self) -> ExitStatus {
+    pub(crate) fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
@@ -141,12 +145,12 @@ impl Server {
     }
 
     /// Registers a user and signs in.
-    pub fn register(&self, handle: &str) -> Person {
+    pub(crate) fn register(&self, handle: &str) -> Person {
         Person::register(self.address, handle, None).expect("a free handle")
     }
 
     /// The one-time token of the setup link it printed.
-    pub fn setup_token(&self) -> Option<String> {
+    pub(crate) fn setup_token(&self) -> Option<String> {
         let start = self.greeting.find("#/setup/")? + "#/setup/".len();
         Some(self.greeting[start..].split_whitespace().next()?.to_owned())
     }
@@ -165,25 +169,29 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 }
 
 /// The password of every test user.
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// A signed-in user of the HTTP API.
 #[derive(Clone)]
-pub struct Person {
-    pub address: SocketAddr,
-    pub id: UserId,
-    pub session: SessionId,
-    pub token: String,
+pub(crate) struct Person {
+    pub(crate) address: SocketAddr,
+    pub(crate) id: UserId,
+    pub(crate) session: SessionId,
+    pub(crate) token: String,
 }
 
 impl Person {
     /// Makes an account.
-    pub fn register(address: SocketAddr, handle: &str, invite: Option<String>) -> Result<Self, Refused> {
+    pub(crate) fn register(
+        address: SocketAddr,
+        handle: &str,
+        invite: Option<String>,
+    ) -> Result<Self, Refused> {
         Self::enter(address, "/api/register", handle, invite)
     }
 
     /// Signs in to an account that exists.
-    pub fn sign_in(address: SocketAddr, handle: &str) -> Result<Self, Refused> {
+    pub(crate) fn sign_in(address: SocketAddr, handle: &str) -> Result<Self, Refused> {
         Self::enter(address, "/api/sign-in", handle, None)
     }
 
@@ -199,16 +207,18 @@ impl Person {
         Ok(Self { address, id: user, session, token: token.expect("asked for, not as a cookie") })
     }
 
-    pub fn command(&self, command: Command) -> Result<Reply, Refused> {
+    #[expect(clippy::needless_pass_by_value, reason = "a call reads better without a borrow")]
+    pub(crate) fn command(&self, command: Command) -> Result<Reply, Refused> {
         post(self.address, "/api/command", Some(&self.token), &command)
     }
 
-    pub fn query(&self, query: Query) -> Result<Answer, Refused> {
+    #[expect(clippy::needless_pass_by_value, reason = "a call reads better without a borrow")]
+    pub(crate) fn query(&self, query: Query) -> Result<Answer, Refused> {
         post(self.address, "/api/query", Some(&self.token), &query)
     }
 
     /// Makes a public group of one's own.
-    pub fn group(&self, name: &str) -> ConversationId {
+    pub(crate) fn group(&self, name: &str) -> ConversationId {
         let command = Command::CreateConversation {
             client_id: format!("make-{name}"),
             kind: ConversationKind::Group,
@@ -224,16 +234,21 @@ impl Person {
     }
 
     /// Opens the direct conversation with somebody.
-    pub fn direct(&self, user: UserId) -> ConversationId {
+    pub(crate) fn direct(&self, user: UserId) -> ConversationId {
         conversation(self.command(Command::OpenDirect { user }))
     }
 
-    pub fn join(&self, conversation: ConversationId) {
+    pub(crate) fn join(&self, conversation: ConversationId) {
         self.command(Command::Join { conversation }).expect("it is public");
     }
 
     /// Says something; its number.
-    pub fn post(&self, conversation: ConversationId, client_id: &str, text: &str) -> Result<Seq, Refused> {
+    pub(crate) fn post(
+        &self,
+        conversation: ConversationId,
+        client_id: &str,
+        text: &str,
+    ) -> Result<Seq, Refused> {
         match self.command(say(conversation, client_id, text))? {
             Reply::Posted(posted) => Ok(posted.seq),
             other => panic!("{other:?}"),
@@ -241,7 +256,7 @@ impl Person {
     }
 
     /// Everything of a conversation that one may see, in order.
-    pub fn log(&self, conversation: ConversationId) -> Vec<Entry> {
+    pub(crate) fn log(&self, conversation: ConversationId) -> Vec<Entry> {
         let mut all: Vec<Entry> = Vec::new();
         loop {
             let after = all.last().map_or(Seq::ZERO, |entry| entry.seq);
@@ -259,23 +274,23 @@ impl Person {
     }
 
     /// The texts of all messages, in order, with their client ids.
-    pub fn texts(&self, conversation: ConversationId) -> Vec<(Option<String>, String)> {
+    pub(crate) fn texts(&self, conversation: ConversationId) -> Vec<(Option<String>, String)> {
         messages(&self.log(conversation))
     }
 
     /// Opens a WebSocket from a fresh snapshot.
-    pub fn connect(&self) -> Socket {
+    pub(crate) fn connect(&self) -> Socket {
         Socket::open(self, None).expect("the session is good")
     }
 
     /// Opens a WebSocket from where a former one was.
-    pub fn resume(&self, origin: Origin) -> Socket {
+    pub(crate) fn resume(&self, origin: Origin) -> Socket {
         Socket::open(self, Some(origin)).expect("the session is good")
     }
 }
 
 /// A message to post.
-pub fn say(conversation: ConversationId, client_id: &str, text: &str) -> Command {
+pub(crate) fn say(conversation: ConversationId, client_id: &str, text: &str) -> Command {
     Command::Post {
         conversation,
         client_id: client_id.to_owned(),
@@ -286,7 +301,7 @@ pub fn say(conversation: ConversationId, client_id: &str, text: &str) -> Command
 }
 
 /// The texts of all messages, with their client ids.
-pub fn messages(entries: &[Entry]) -> Vec<(Option<String>, String)> {
+pub(crate) fn messages(entries: &[Entry]) -> Vec<(Option<String>, String)> {
     entries
         .iter()
         .filter_map(|entry| match &entry.event {
@@ -304,7 +319,7 @@ fn conversation(reply: Result<Reply, Refused>) -> ConversationId {
 }
 
 /// One request on a connection of its own.
-pub fn post<T: DeserializeOwned>(
+pub(crate) fn post<T: DeserializeOwned>(
     address: SocketAddr,
     path: &str,
     token: Option<&str>,
@@ -348,10 +363,10 @@ pub fn post<T: DeserializeOwned>(
 }
 
 /// A WebSocket connection of a user.
-pub struct Socket {
+pub(crate) struct Socket {
     socket: WebSocket<TcpStream>,
     /// The state it started from; none if it resumed.
-    pub snapshot: Option<Snapshot>,
+    pub(crate) snapshot: Option<Snapshot>,
     epoch: String,
     positions: Vec<(LogId, Seq)>,
     questions: u64,
@@ -390,25 +405,25 @@ impl Socket {
     }
 
     /// Where a new connection can go on.
-    pub fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         Origin { epoch: self.epoch.clone(), positions: self.positions.clone() }
     }
 
-    pub fn send(&mut self, frame: &ClientFrame) {
+    pub(crate) fn send(&mut self, frame: &ClientFrame) {
         let text = serde_json::to_string(frame).expect("serialisable");
         // A cut connection shows when reading.
         let _ = self.socket.send(Message::Text(text.into()));
     }
 
     /// Asks for a change without waiting.
-    pub fn command(&mut self, command: Command) -> u64 {
+    pub(crate) fn command(&mut self, command: Command) -> u64 {
         self.questions += 1;
         self.send(&ClientFrame::Command { id: self.questions, command });
         self.questions
     }
 
     /// The next frame; `None` when the connection has ended.
-    pub fn next(&mut self) -> Option<ServerFrame> {
+    pub(crate) fn next(&mut self) -> Option<ServerFrame> {
         loop {
             match self.socket.read() {
                 Ok(Message::Text(text)) => {
@@ -444,7 +459,7 @@ impl Socket {
     }
 
     /// Reads until `wanted` answers.
-    pub fn until<T>(&mut self, mut wanted: impl FnMut(&ServerFrame) -> Option<T>) -> T {
+    pub(crate) fn until<T>(&mut self, mut wanted: impl FnMut(&ServerFrame) -> Option<T>) -> T {
         loop {
             let frame = self.next().expect("the connection is open");
             if let Some(found) = wanted(&frame) {
@@ -454,7 +469,7 @@ impl Socket {
     }
 
     /// Reads until this message has come; all entries on the way.
-    pub fn until_text(&mut self, wanted: &str) -> Vec<Entry> {
+    pub(crate) fn until_text(&mut self, wanted: &str) -> Vec<Entry> {
         let mut seen = Vec::new();
         self.until(|frame| {
             let ServerFrame::Entry(entry) = frame else { return None };
@@ -468,7 +483,7 @@ impl Socket {
     }
 
     /// Reads to the end of the connection; the reason it was given.
-    pub fn until_closed(&mut self) -> (Vec<ServerFrame>, Option<chinwag_protocol::Closing>) {
+    pub(crate) fn until_closed(&mut self) -> (Vec<ServerFrame>, Option<chinwag_protocol::Closing>) {
         let (mut frames, mut closing) = (Vec::new(), None);
         while let Some(frame) = self.next() {
             match frame {

@@ -21,7 +21,7 @@ mod view;
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Answer, ConversationId, LogId, Millis, Query, Refused, Seq, SessionView, Snapshot, UserId,
+    Answer, ConversationId, CursorMoved, LogId, Millis, Query, Refused, Seq, SessionView, Snapshot, UserId,
 };
 
 pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
@@ -146,6 +146,25 @@ pub fn may_watch(reader: &dyn Reader, actor: &Actor, conversation: Option<Conver
 /// Those of these users whose presence the actor may hear about.
 pub fn watchable(reader: &dyn Reader, actor: &Actor, users: &[UserId]) -> Known<Vec<UserId>> {
     people::watchable(&Viewer::new(reader, actor)?, users)
+}
+
+/// The actor's own cursors that he has moved since he joined, in every conversation he is in.
+pub fn own_cursors(reader: &dyn Reader, actor: &Actor) -> Known<Vec<CursorMoved>> {
+    let viewer = Viewer::new(reader, actor)?;
+    let mut moved = Vec::new();
+    for member in reader.memberships(viewer.user.id)? {
+        let cursor = effective(reader.cursor(member.conversation, member.user)?, &member);
+        if cursor.read > member.entered || cursor.delivered > member.entered.seq {
+            let (conversation, user) = (member.conversation, member.user);
+            moved.push(CursorMoved { conversation, user, delivered: cursor.delivered, read: cursor.read });
+        }
+    }
+    Ok(moved)
+}
+
+/// Whether a user is a stranger to the actor, of whom one may write to only so many a day.
+pub fn is_stranger(reader: &dyn Reader, actor: &Actor, user: UserId) -> Known<bool> {
+    people::is_stranger(&Viewer::new(reader, actor)?, user)
 }
 
 #[cfg(test)]

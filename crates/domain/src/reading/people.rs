@@ -220,6 +220,22 @@ pub(super) fn watchable(viewer: &Viewer<'_>, users: &[UserId]) -> Known<Vec<User
     Ok(heard)
 }
 
+/// Whether a user is a stranger to the viewer: neither knows the other as a contact, they have no direct
+/// conversation, and share none but `Everyone`.
+pub(super) fn is_stranger(viewer: &Viewer<'_>, user: UserId) -> Known<bool> {
+    let (reader, me) = (viewer.reader, viewer.user.id);
+    if me == user || reader.relation(me, user)?.contact || reader.relation(user, me)?.contact {
+        return Ok(false);
+    }
+    let everyone = reader.server()?.and_then(|server| server.everyone);
+    let theirs = reader.memberships(user)?;
+    let shared = reader.memberships(me)?.into_iter().any(|mine| {
+        Some(mine.conversation) != everyone
+            && theirs.iter().any(|member| member.conversation == mine.conversation)
+    });
+    Ok(!shared)
+}
+
 /// Whether the viewer may ask who is online: in a conversation of his, or on the whole server.
 pub(super) fn may_watch(viewer: &Viewer<'_>, conversation: Option<ConversationId>) -> Known<()> {
     match conversation {

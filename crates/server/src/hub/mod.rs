@@ -148,29 +148,36 @@ impl Inbox {
         clock: Clock,
         limits: &Limits,
     ) -> Result<thread::JoinHandle<()>, Failed> {
-        let mut state = load(&*store)?;
+        let mut state = Self::load(&*store)?;
         state.bound_connections(limits.connections_per_session, limits.connections_per_user);
         thread::Builder::new()
             .name("hub".to_owned())
             .spawn(move || run(state, &self, &store, &clock))
             .map_err(|cause| Failed::new("cannot start the hub's thread", cause))
     }
-}
 
-fn load(store: &dyn Store) -> Result<State, Failed> {
-    let (sender, loaded) = std::sync::mpsc::channel();
-    store.read(Box::new(move |reader| {
-        let load = || -> Result<State, Stop> {
-            let reader = reader?;
-            Ok(State::new(&reader.all_memberships()?, reader.all_heads()?))
-        };
-        let _ = sender.send(load());
-    }));
-    match loaded.recv() {
-        Ok(Ok(state)) => Ok(state),
-        Ok(Err(Stop::Failed(failed))) => Err(failed),
-        Ok(Err(Stop::Refused(refused))) => Err(Failed::new("cannot load memberships", refused)),
-        Err(gone) => Err(Failed::new("cannot load memberships", gone)),
+    /// Reads what the hub must know.
+    pub fn load(store: &dyn Store) -> Result<State, Failed> {
+        let (sender, loaded) = std::sync::mpsc::channel();
+        store.read(Box::new(move |reader| {
+            let load = || -> Result<State, Stop> {
+                let reader = reader?;
+                Ok(State::new(&reader.all_memberships()?, reader.all_heads()?))
+            };
+            let _ = sender.send(load());
+        }));
+        match loaded.recv() {
+            Ok(Ok(state)) => Ok(state),
+            Ok(Err(Stop::Failed(failed))) => Err(failed),
+            Ok(Err(Stop::Refused(refused))) => Err(Failed::new("cannot load memberships", refused)),
+            Err(gone) => Err(Failed::new("cannot load memberships", gone)),
+        }
+    }
+
+    /// Handles one of the inputs that wait, and never waits itself: the thread's work by hand. Whether there was one.
+    pub fn step(&self, state: &mut State, store: &Arc<dyn Store>, clock: &Clock) -> bool {
+        let input = self.inputs.try_recv();
+        input.map(|input| handle(state, input, self, store, clock)).is_ok()
     }
 }
 

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 /// Entries and signals that may wait for one connection. A stalled reader costs no more.
 pub(super) const OUTBOX_BYTES_MAX: usize = 256 * 1024;
 
-/// The share of the outbox that signals may use.
-const SIGNAL_BYTES_MAX: usize = OUTBOX_BYTES_MAX / 4;
+/// Signals may use this part of the outbox.
+const SIGNAL_PART: usize = 4;
 
 /// Questions of one connection that may be open before nothing more is read from it.
 pub(super) const QUESTIONS_PAUSE: usize = 256;
@@ -29,10 +29,16 @@ pub(super) const QUESTIONS_MAX: usize = 1_024;
 pub type Missing = BTreeMap<LogId, Seq>;
 
 /// The queue between the hub and one connection.
-#[derive(Default)]
 pub struct Outbox {
     inner: Mutex<Inner>,
     wake: Notify,
+    bytes_max: usize,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::bounded(OUTBOX_BYTES_MAX)
+    }
 }
 
 #[derive(Default)]
@@ -70,6 +76,11 @@ pub enum Next {
 }
 
 impl Outbox {
+    /// An outbox of another size than usual.
+    pub fn bounded(bytes_max: usize) -> Self {
+        Self { inner: Mutex::default(), wake: Notify::new(), bytes_max }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing in here can be left half done by a panic.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,7 +92,7 @@ impl Outbox {
         if inner.closing.is_some() {
             return;
         }
-        if inner.missing.is_none() && inner.bytes + bytes.len() > OUTBOX_BYTES_MAX {
+        if inner.missing.is_none() && inner.bytes + bytes.len() > self.bytes_max {
             inner.fall_behind();
         }
         match &mut inner.missing {
@@ -122,8 +133,8 @@ impl Outbox {
     /// Queues a signal, unless there is much waiting.
     pub fn signal(&self, bytes: Bytes) {
         let mut inner = self.lock();
-        if inner.closing.is_some() || inner.missing.is_some() || inner.bytes + bytes.len() > SIGNAL_BYTES_MAX
-        {
+        let is_full = inner.bytes + bytes.len() > self.bytes_max / SIGNAL_PART;
+        if inner.closing.is_some() || inner.missing.is_some() || is_full {
             return;
         }
         inner.push(What::Signal, bytes);
@@ -290,9 +301,9 @@ mod tests {
     #[test]
     fn signals_give_way_to_entries() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(1), frame(SIGNAL_BYTES_MAX));
+        outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX / SIGNAL_PART));
         outbox.signal(frame(1));
-        assert_eq!(drain(&outbox), (vec![SIGNAL_BYTES_MAX], None));
+        assert_eq!(drain(&outbox), (vec![OUTBOX_BYTES_MAX / SIGNAL_PART], None));
     }
 
     #[test]

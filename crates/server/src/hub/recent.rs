@@ -14,15 +14,26 @@ const ENTRIES_MAX: usize = 128;
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Frames of the last entries of each log, without gaps.
-#[derive(Default)]
 pub(super) struct Recent {
+    entries_max: usize,
     logs: HashMap<LogId, VecDeque<(Seq, Bytes)>>,
     /// In which order frames came, to drop the oldest first.
     order: VecDeque<LogId>,
     bytes: usize,
 }
 
+impl Default for Recent {
+    fn default() -> Self {
+        Self::bounded(ENTRIES_MAX)
+    }
+}
+
 impl Recent {
+    /// Keeps another number of entries of each log than usual.
+    pub(super) fn bounded(entries_max: usize) -> Self {
+        Self { entries_max, logs: HashMap::new(), order: VecDeque::new(), bytes: 0 }
+    }
+
     /// Keeps the frame of the newest entry of a log.
     pub(super) fn push(&mut self, log: LogId, seq: Seq, frame: Bytes) {
         let frames = self.logs.entry(log).or_default();
@@ -31,7 +42,7 @@ impl Recent {
         }
         self.bytes += frame.len();
         frames.push_back((seq, frame));
-        if frames.len() > ENTRIES_MAX {
+        if frames.len() > self.entries_max {
             self.bytes -= frames.pop_front().map_or(0, |(_, frame)| frame.len());
         } else {
             self.order.push_back(log);

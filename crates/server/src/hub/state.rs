@@ -5,7 +5,7 @@
 //! else: no clock (the time comes in), no store, no socket.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -99,10 +99,13 @@ pub struct State {
     heads: HashMap<LogId, Position>,
     recent: Recent,
     ended: HashSet<SessionId>,
-    presence_changed: HashSet<UserId>,
-    cursors_moved: HashMap<(ConversationId, UserId), Cursor>,
+    // In order, so that the same is told in the same order at each run of a simulation.
+    presence_changed: BTreeSet<UserId>,
+    cursors_moved: BTreeMap<(ConversationId, UserId), Cursor>,
     /// Connections of one session and of one user, if bounded.
     connections_max: Option<(usize, usize)>,
+    /// Instead of the usual [`CATCH_UP_MAX`].
+    catch_up_max: Option<u64>,
 }
 
 impl State {
@@ -118,6 +121,12 @@ impl State {
     /// Refuses more connections of one session, or of one user, than this.
     pub fn bound_connections(&mut self, per_session: u32, per_user: u32) {
         self.connections_max = Some((per_session as usize, per_user as usize));
+    }
+
+    /// Keeps so many entries of each log at hand, and sends no client more than so many that it missed.
+    pub fn bound_catching_up(&mut self, recent: usize, missed: u64) {
+        self.recent = Recent::bounded(recent);
+        self.catch_up_max = Some(missed);
     }
 
     /// Connections open now.
@@ -182,13 +191,14 @@ impl State {
         let known: HashMap<LogId, Seq> = positions.iter().copied().collect();
         let mut plan = Vec::new();
         let mut total = 0_u64;
+        let most = self.catch_up_max.unwrap_or(CATCH_UP_MAX);
         let mut consider = |log: LogId, after: Seq, head: Seq| {
             total += u64::from(head.0.saturating_sub(after.0));
             if head > after {
                 plan.push((log, after));
             }
             // Ahead of the end: the client knows another history than this store.
-            after <= head && total <= CATCH_UP_MAX
+            after <= head && total <= most
         };
         let own = LogId::User(identity.user);
         if !consider(own, *known.get(&own)?, self.head(own).seq) {

@@ -1,0 +1,112 @@
+//! D1, D5, D7, O1 to O3, L1, L2, L6, M1, M2, C1, C2: a server that is killed again and again under many clients, judged
+//! from outside. A failing run prints its seed; `CHINWAG_SEED=N` makes the same choices again.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chinwag_checker::{
+    Random, history,
+    judge::judge,
+    random,
+    workload::{Plan, Workload},
+};
+
+const LIFTED: &str = "[limits]
+messages_per_account = { per_s = 1e6, burst = 1000000 }
+messages_per_conversation = { per_s = 1e6, burst = 1000000 }
+commands_per_account = { per_s = 1e6, burst = 1000000 }
+frames_per_connection = { per_s = 1e6, burst = 1000000 }
+queries_per_account = { per_s = 1e6, burst = 1000000 }
+resumes_per_session = { per_s = 1e6, burst = 1000000 }
+strangers_per_account = { per_s = 1e6, burst = 1000000 }
+";
+
+/// How often the server is killed.
+const KILLS: u32 = 6;
+
+/// A server process; ends with its owner.
+struct Server(Child);
+
+impl Server {
+    fn start(data: &Path, address: SocketAddr) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
+            .args(["serve", "--listen", &address.to_string(), "--data"])
+            .arg(data)
+            .arg("--config")
+            .arg(data.join("lifted.toml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary starts");
+        let output = child.stdout.take().expect("piped");
+        let ready =
+            BufReader::new(output).lines().map_while(Result::ok).any(|line| line.starts_with("Ready"));
+        let server = Self(child);
+        assert!(ready, "the server ended instead of being ready");
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A free port that no outgoing connection is given while the server is down.
+fn address(random: &mut Random) -> SocketAddr {
+    loop {
+        let port = 20_000 + u16::try_from(random.below(10_000)).expect("a small number");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
+
+#[test]
+fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise() {
+    let seed = random::seed();
+    println!("seed {seed}: CHINWAG_SEED={seed} makes the same choices again");
+    let mut random = Random::new(seed).fork(7);
+    let data = tempfile::Builder::new().prefix("chinwag-checked-").tempdir().expect("a temporary folder");
+    std::fs::write(data.path().join("lifted.toml"), LIFTED).expect("writable");
+    let address = address(&mut random);
+    let mut server = Server::start(data.path(), address);
+    let plan = Plan { address, seed, users: 6, devices: 2, conversations: 6, actions_per_s: 600 };
+    let workload = Workload::start(&plan).expect("accounts and conversations");
+    for _ in 0..KILLS {
+        let until = Instant::now() + Duration::from_millis(200 + random.below(900));
+        while let Some(left) = until.checked_duration_since(Instant::now()) {
+            thread::park_timeout(left);
+        }
+        workload.crash();
+        drop(server);
+        server = Server::start(data.path(), address);
+    }
+    let records = workload.heal().expect("the server is well");
+    let report = judge(&records);
+    println!("seed {seed}: {report}");
+    if !report.violations.is_empty() {
+        let kept = std::env::temp_dir().join(format!("chinwag-history-{seed}.jsonl"));
+        let wrote = std::fs::File::create(&kept)
+            .and_then(|file| history::write(&records, std::io::BufWriter::new(file)));
+        panic!(
+            "seed {seed}: broken promises; the history is in {} ({wrote:?})\n{}",
+            kept.display(),
+            report.explain(&records)
+        );
+    }
+    for figure in ["done", "heard", "logged"] {
+        assert!(report.counts.get(figure).is_some_and(|count| *count > 100), "nothing to judge: {report}");
+    }
+    assert_eq!(report.counts.get("crashes").copied(), Some(KILLS as usize));
+}
