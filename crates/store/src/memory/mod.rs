@@ -13,16 +13,12 @@ use std::{
     thread::JoinHandle,
 };
 
-use chinwag_domain::{
-    Ask, Committed, Plan, Publish, Request, Store,
-    port::{Reading, Verdict},
-    record::Cursor,
-};
-use chinwag_protocol::{ConversationId, Entry, Millis, UserId};
+use chinwag_domain::{Ask, Committed, Publish, Store, port::Reading, record::Cursor};
+use chinwag_protocol::{ConversationId, Millis, UserId};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::engine::{self, BATCH, Clock, Decide, QUEUE, READING_QUEUE};
-use state::State;
+pub use state::State;
 
 /// See the module. Dropping it finishes what is in the queues.
 pub struct MemoryStore {
@@ -91,33 +87,15 @@ impl Writer {
                 let mut state = alone(&state);
                 let asks = std::iter::once(first).chain(waiting.try_iter()).take(BATCH);
                 for ask in asks {
-                    let (entries, verdict) = self.decide(&mut state, &ask.request);
-                    state.advance(&entries);
+                    let at = self.last_at.max((self.clock)());
+                    let (entries, verdict) = state.decide(&*self.decide, at, &ask.request);
+                    if !entries.is_empty() {
+                        self.last_at = at;
+                    }
                     batch.push(Committed { entries, ticket: ask.ticket, verdict });
                 }
             }
             self.publish.publish(batch);
-        }
-    }
-
-    fn decide(&mut self, state: &mut State, request: &Request) -> (Vec<Arc<Entry>>, Verdict) {
-        let at = self.last_at.max((self.clock)());
-        let mut plan = Plan::new(state, at);
-        let decided = catch_unwind(AssertUnwindSafe(|| (self.decide)(&mut plan, request)));
-        let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
-            Ok(done) => done,
-            Err(stop) => return (Vec::new(), engine::verdict_of(stop)),
-        };
-        let (entries, changes) = plan.finish();
-        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
-        match state.keep(&entries, &changes) {
-            Ok(()) => {
-                if !entries.is_empty() {
-                    self.last_at = at;
-                }
-                (entries, Ok(done))
-            }
-            Err(stop) => (Vec::new(), engine::verdict_of(stop)),
         }
     }
 }

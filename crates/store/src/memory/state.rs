@@ -2,12 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use chinwag_domain::{
-    Facts, Failed, Known,
+    Facts, Failed, Known, Plan, Request,
     plan::{message_of, messages_after},
+    port::{Done, Verdict},
     record::{
         Change, Conversation, Counter, Credentials, Cursor, Head, Invite, Member, Message, Name, OneTime,
         Overlay, Relation, Sent, Server, Session, TokenHash, User,
@@ -26,9 +28,9 @@ pub(super) struct Stored {
     pub(super) messages: u32,
 }
 
-/// Everything.
-#[derive(Default)]
-pub(super) struct State {
+/// Everything. Can be driven by hand, one request after the other, where a thread would be in the way.
+#[derive(Clone, Default)]
+pub struct State {
     pub(super) logs: HashMap<LogId, Vec<Stored>>,
     pub(super) users: BTreeMap<UserId, Arc<User>>,
     pub(super) names: BTreeMap<String, Arc<Name>>,
@@ -48,6 +50,30 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Decides a request by the rules given and keeps what it came to: all of it, or nothing if it is refused.
+    pub fn decide(
+        &mut self,
+        rules: &dyn Fn(&mut Plan<'_>, &Request) -> Known<Done>,
+        at: Millis,
+        request: &Request,
+    ) -> (Vec<Arc<Entry>>, Verdict) {
+        let mut plan = Plan::new(self, at);
+        let decided = catch_unwind(AssertUnwindSafe(|| rules(&mut plan, request)));
+        let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
+            Ok(done) => done,
+            Err(stop) => return (Vec::new(), engine::verdict_of(stop)),
+        };
+        let (entries, changes) = plan.finish();
+        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        match self.keep(&entries, &changes) {
+            Ok(()) => {
+                self.advance(&entries);
+                (entries, Ok(done))
+            }
+            Err(stop) => (Vec::new(), engine::verdict_of(stop)),
+        }
+    }
+
     /// Keeps what a plan came to; refuses the whole of it if an entry does not follow the one before.
     pub(super) fn keep(&mut self, entries: &[Arc<Entry>], changes: &[Change]) -> Known<()> {
         let mut ends: HashMap<LogId, Seq> = HashMap::new();
@@ -163,8 +189,13 @@ impl State {
         self.log(log).last().map_or_else(Position::default, Stored::position)
     }
 
+    /// Every cursor that was ever moved: what an engine that writes them behind loses in a crash.
+    pub fn cursors_mut(&mut self) -> &mut HashMap<(ConversationId, UserId), Cursor> {
+        &mut self.cursors
+    }
+
     /// Moves a cursor forward; answers where it is.
-    pub(super) fn move_cursor(&mut self, conversation: ConversationId, user: UserId, to: Cursor) -> Cursor {
+    pub fn move_cursor(&mut self, conversation: ConversationId, user: UserId, to: Cursor) -> Cursor {
         let cursor = self.cursors.entry((conversation, user)).or_default();
         *cursor = Cursor { delivered: cursor.delivered.max(to.delivered), read: cursor.read.max(to.read) };
         *cursor
