@@ -190,6 +190,7 @@ fn run(mut state: State, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
             Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= tick {
+            state.refresh_cursors(|conversation, user, to| store.move_cursor(conversation, user, to));
             state.tick();
             metrics::gauge!("chinwag_connections").set(state.connections() as f64);
             metrics::gauge!("chinwag_hub_waiting").set(inbox.inputs.len() as f64);

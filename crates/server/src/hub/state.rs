@@ -471,6 +471,15 @@ impl State {
         self.cursors_moved.insert((conversation, user), Cursor { delivered, read });
     }
 
+    /// Asks where the cursors are that will be told at the next tick: a message of their owner may have moved them
+    /// since, and a snapshot may have told so already.
+    pub fn refresh_cursors(&mut self, now: impl Fn(ConversationId, UserId, Cursor) -> Cursor) {
+        let moved: Vec<_> = self.cursors_moved.iter().map(|(key, to)| (*key, *to)).collect();
+        for ((conversation, user), to) in moved {
+            self.cursor_moved(conversation, user, now(conversation, user, to));
+        }
+    }
+
     /// Tells what has gathered since the last tick: presence and cursors.
     pub fn tick(&mut self) {
         self.tell_presence();

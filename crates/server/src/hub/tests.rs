@@ -312,6 +312,22 @@ fn c1_a_cursor_is_never_told_as_lying_before_the_joining() {
 }
 
 #[test]
+fn c1_a_cursor_is_told_as_it_is_when_it_is_told() {
+    let mut world = World::default();
+    world.join(ANNA, 1);
+    let anna = world.connect(ANNA, 1, None).unwrap();
+    world.state.cursor_moved(ROOM, ANNA, Cursor { delivered: Seq(1), read: at(1) });
+    world.state.refresh_cursors(|_, _, _| Cursor { delivered: Seq(3), read: at(3) });
+    world.state.tick();
+    match &anna.frames()[..] {
+        [ServerFrame::Signal(ServerSignal::Cursor(moved))] => {
+            assert_eq!((moved.delivered, moved.read), (Seq(3), at(3)))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn a_user_has_a_bounded_number_of_connections() {
     let mut world = World::default();
     world.state.bound_connections(10, 20);
