@@ -116,7 +116,7 @@ scenario("sign in, find somebody, write, change it, react and leave, without a m
   await press(screen, "Enter");
   await screen
     .sent("two")
-    .getByRole("button", { name: /^You reacted with/ })
+    .getByRole("button", { name: /: You reacted with/ })
     .waitFor();
   await focus(screen);
   await press(screen, "Escape");
