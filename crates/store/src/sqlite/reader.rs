@@ -101,7 +101,8 @@ impl Reader for Look<'_> {
             })?;
             rows.collect()
         };
-        let mut heads = heads().map_err(|error| chinwag_domain::Failed::new("cannot find the ends of the logs", error))?;
+        let mut heads = heads()
+            .map_err(|error| chinwag_domain::Failed::new("cannot find the ends of the logs", error))?;
         heads.sort_unstable();
         Ok(heads)
     }
