@@ -187,7 +187,7 @@ impl Default for Config {
             registration: None,
             metrics: None,
             poems: None,
-            log: LogConfig { filter: "info".to_owned(), format: LogFormat::Text },
+            log: LogConfig { filter: "info,refinery_core=warn".to_owned(), format: LogFormat::Text },
             http: HttpConfig {
                 head_timeout_ms: 10_000,
                 idle_timeout_ms: 60_000,
