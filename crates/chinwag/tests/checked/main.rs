@@ -88,8 +88,8 @@ fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             thread::park_timeout(left);
         }
-        workload.crash();
         drop(server);
+        workload.crash();
         server = Server::start(data.path(), address);
     }
     let records = workload.heal().expect("the server is well");

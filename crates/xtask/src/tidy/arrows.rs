@@ -17,7 +17,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["chinwag-domain", "chinwag-doors", "chinwag-protocol", "chinwag-store"],
         &["chinwag-client"],
     ),
-    ("chinwag", &["chinwag-client", "chinwag-protocol", "chinwag-server"], &[]),
+    ("chinwag-checker", &["chinwag-protocol"], &[]),
+    ("chinwag", &["chinwag-client", "chinwag-protocol", "chinwag-server"], &["chinwag-checker"]),
     ("chinwag-xtask", &[], &[]),
 ];
 

@@ -1,0 +1,113 @@
+//! `chinwag-checker`: runs a workload against a server, or judges a history that was kept.
+//!
+//! While it runs, lines on standard input say what is done to the server: `crash` when it was killed and before it
+//! is started again, `heal` when it is well for good. Then the clients catch up, the history is judged, and the exit code says what was found:
+//! 0 nothing, 1 a broken promise, 2 a wrong command line, 3 no verdict.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to the person who started it")]
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, BufWriter},
+    process::ExitCode,
+    time::Duration,
+};
+
+use chinwag_checker::{
+    Record, history, judge, random,
+    workload::{Plan, Workload},
+};
+
+const USAGE: &str = "\
+usage: chinwag-checker run --address HOST:PORT [--seed N] [--seconds N] [--users N] [--devices N]
+                           [--conversations N] [--rate N] [--history FILE]
+       chinwag-checker judge FILE
+
+run    makes users on that server and keeps them busy. With --seconds, it ends by itself;
+       else it reads lines from standard input: `crash` (the server was killed) and
+       `heal` (it is well again), after which it judges and ends.
+judge  judges a history once more.
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let done = match (arguments.next().as_deref(), arguments.collect::<Vec<_>>()) {
+        (Some("run"), rest) => run(&rest),
+        (Some("judge"), rest) if rest.len() == 1 => again(&rest[0]),
+        _ => Err(None),
+    };
+    done.unwrap_or_else(|error| match error {
+        Some(error) => {
+            eprintln!("chinwag-checker: {error}");
+            ExitCode::from(3)
+        }
+        None => {
+            eprint!("{USAGE}");
+            ExitCode::from(2)
+        }
+    })
+}
+
+type Done = Result<ExitCode, Option<String>>;
+
+fn run(arguments: &[String]) -> Done {
+    let mut plan = Plan {
+        address: ([127, 0, 0, 1], 8008).into(),
+        seed: random::seed(),
+        users: 6,
+        devices: 2,
+        conversations: 6,
+        actions_per_s: 400,
+    };
+    let (mut seconds, mut file) = (None, None);
+    for pair in arguments.chunks(2) {
+        let [name, value] = pair else { return Err(None) };
+        let number = || value.parse::<u32>().map_err(|_| None);
+        match name.as_str() {
+            "--address" => plan.address = value.parse().map_err(|_| None)?,
+            "--seed" => plan.seed = value.parse().map_err(|_| None)?,
+            "--users" => plan.users = number()?,
+            "--devices" => plan.devices = number()?,
+            "--conversations" => plan.conversations = number()?,
+            "--rate" => plan.actions_per_s = number()?,
+            "--seconds" => seconds = Some(number()?),
+            "--history" => file = Some(value),
+            _ => return Err(None),
+        }
+    }
+    println!("seed {}", plan.seed);
+    let workload = Workload::start(&plan).map_err(|refused| Some(format!("cannot start: {refused}")))?;
+    println!("running");
+    match seconds {
+        Some(seconds) => std::thread::sleep(Duration::from_secs(seconds.into())),
+        None => {
+            for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+                match line.trim() {
+                    "crash" => {
+                        workload.crash();
+                        println!("noted");
+                    }
+                    "heal" => break,
+                    _ => return Err(None),
+                }
+            }
+        }
+    }
+    let records = workload.heal().map_err(|refused| Some(format!("cannot read the end: {refused}")))?;
+    if let Some(file) = file {
+        let kept = File::create(file).and_then(|opened| history::write(&records, BufWriter::new(opened)));
+        kept.map_err(|error| Some(format!("cannot write {file}: {error}")))?;
+    }
+    Ok(verdict(&records))
+}
+
+fn again(file: &str) -> Done {
+    let records = File::open(file).and_then(|opened| history::read(BufReader::new(opened)));
+    Ok(verdict(&records.map_err(|error| Some(format!("cannot read {file}: {error}")))?))
+}
+
+fn verdict(records: &[Record]) -> ExitCode {
+    let report = judge::judge(records);
+    print!("{}", report.explain(records));
+    println!("{report}");
+    if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}

@@ -1,0 +1,120 @@
+//! The smallest client of the documented protocol: one HTTP request, one WebSocket. Blocking, without reconnecting.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use chinwag_protocol::{ClientFrame, Kind, Refused, ServerFrame};
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio_tungstenite::tungstenite::{self, Message, WebSocket, client::IntoClientRequest};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that the kernel keeps for a client that does not read: few, so that a stalled one is noticed.
+const RECEIVE_BYTES: usize = 16 * 1024;
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = net::socket(family, SocketType::STREAM, None)?;
+    sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES)?;
+    net::connect(&socket, &address)?;
+    let stream = TcpStream::from(socket);
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+/// One request on a connection of its own. `Err`: refused, or `unavailable` if nobody knows.
+pub(crate) fn post<T: DeserializeOwned>(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    body: &impl Serialize,
+) -> Result<T, Refused> {
+    let lost = |error: String| Refused::new(Kind::Unavailable, "unreachable", error);
+    let body = serde_json::to_vec(body).map_err(|error| lost(error.to_string()))?;
+    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{token}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut answer = Vec::new();
+    let talked = connect(address).and_then(|mut stream| {
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(&body)?;
+        stream.read_to_end(&mut answer)
+    });
+    talked.map_err(|error| lost(error.to_string()))?;
+    let split = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
+    let (head, body) = answer.split_at(split);
+    let body = body.get(4..).unwrap_or_default();
+    if String::from_utf8_lossy(head).split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
+        serde_json::from_slice(body).map_err(|error| lost(error.to_string()))
+    } else {
+        Err(serde_json::from_slice(body).map_err(|error| lost(error.to_string()))?)
+    }
+}
+
+/// One WebSocket.
+pub(crate) struct Socket(WebSocket<TcpStream>);
+
+/// What reading led to.
+pub(crate) enum Came {
+    Frame(Box<ServerFrame>),
+    /// Nothing, for the time being.
+    Nothing,
+    /// The connection has ended.
+    End,
+}
+
+impl Socket {
+    /// Connects and says hello.
+    pub(crate) fn open(address: SocketAddr, hello: &ClientFrame) -> Option<Self> {
+        let stream = connect(address).ok()?;
+        let request = format!("ws://{address}/api/ws").into_client_request().ok()?;
+        let (socket, _response) = tungstenite::client(request, stream).ok()?;
+        let mut socket = Self(socket);
+        socket.send(hello).then_some(socket)
+    }
+
+    /// How long a read waits for something.
+    pub(crate) fn wait_at_most(&self, wait: Duration) {
+        // A socket that is gone says so when it is read.
+        let _ = self.0.get_ref().set_read_timeout(Some(wait.max(Duration::from_millis(1))));
+    }
+
+    /// Sends a frame; false if the connection has ended.
+    pub(crate) fn send(&mut self, frame: &ClientFrame) -> bool {
+        let Ok(text) = serde_json::to_string(frame) else { return false };
+        self.0.send(Message::Text(text.into())).is_ok()
+    }
+
+    /// The next frame.
+    pub(crate) fn next(&mut self) -> Came {
+        loop {
+            match self.0.read() {
+                Ok(Message::Text(text)) => {
+                    return serde_json::from_str(&text)
+                        .map_or(Came::End, |frame| Came::Frame(Box::new(frame)));
+                }
+                Ok(Message::Close(_)) => return Came::End,
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error))
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Came::Nothing;
+                }
+                Err(_) => return Came::End,
+            }
+        }
+    }
+
+    /// Cuts the connection without a word.
+    pub(crate) fn cut(&self) {
+        let _ = self.0.get_ref().shutdown(Shutdown::Both);
+    }
+}
