@@ -297,6 +297,8 @@ pub struct ServerInfo {
     pub registration: Registration,
     /// Whether the first administrator is still to be made, with the link that the server printed.
     pub needs_setup: bool,
+    /// Whether new accounts become members of the group `Everyone`.
+    pub everyone: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -396,12 +396,8 @@ impl Messenger {
 
     /// A page of what a connection missed: entries it may see after a number, and whether there are more.
     pub async fn missed(&self, actor: &Actor, log: LogId, after: Seq) -> Result<(Vec<Entry>, bool), Refused> {
-        let user = actor.user;
-        match self.read(move |reader| reading::entries_for(reader, user, log, after, MISSED_PAGE)).await {
-            // A log that he may not read, or no longer: nothing of it was missed.
-            Err(refused) if refused.kind == Kind::NotFound => Ok((Vec::new(), false)),
-            page => page,
-        }
+        let actor = actor.clone();
+        self.read(move |reader| reading::missed(reader, &actor, log, after, MISSED_PAGE)).await
     }
 
     /// What anybody may know of this server.
@@ -414,6 +410,7 @@ impl Messenger {
             protocol: PROTOCOL_VERSION,
             registration: server.registration,
             needs_setup: !server.has_admin,
+            everyone: server.join_everyone,
         })
     }
 }

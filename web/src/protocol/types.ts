@@ -326,7 +326,11 @@ registration: Registration,
 /**
  * Whether the first administrator is still to be made, with the link that the server printed.
  */
-needs_setup: boolean, };
+needs_setup: boolean,
+/**
+ * Whether new accounts become members of the group `Everyone`.
+ */
+everyone: boolean, };
 
 /**
  * One event in its log.

@@ -360,6 +360,7 @@ pub(crate) fn server_info() -> String {
         protocol: PROTOCOL_VERSION,
         registration: Registration::Open,
         needs_setup: true,
+        everyone: true,
     };
     serde_json::to_string(&info).expect("plain data")
 }
