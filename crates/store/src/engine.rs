@@ -27,7 +27,7 @@ pub(crate) const PAGE_BYTES: usize = 1024 * 1024;
 pub(crate) const QUEUE: usize = 4_096;
 
 /// How many requests one transaction takes at most.
-pub(crate) const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 2_048;
 
 /// How many readings may wait for a reader.
 pub(crate) const READING_QUEUE: usize = 4_096;

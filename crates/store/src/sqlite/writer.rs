@@ -1,7 +1,7 @@
 //! The one writer: takes what is waiting, decides it in one transaction, commits once for all, then tells.
 //!
-//! It waits for nothing but the disk: a batch is what has come in by the time it is taken, at most 512 requests or
-//! two milliseconds of work. A commit that fails other than by a full disk is *unknown*: nothing is acknowledged
+//! It waits for nothing but the disk: a batch is what has come in by the time it is taken, at most 2,048 requests
+//! and about as much work as the last commit took. A commit that fails other than by a full disk is *unknown*: nothing is acknowledged
 //! from then on, and the process is asked to end. No `fsync` is ever tried again, because the kernel reports a
 //! failed one only once; that is also why checkpoints run here, where their errors are seen.
 
@@ -28,8 +28,10 @@ use super::{
 };
 use crate::engine::{self, BATCH, Clock, Decide};
 
-/// How much work one transaction takes at most.
-const WINDOW: Duration = Duration::from_millis(2);
+/// How much work one transaction takes at most: as much as the last commit took, within these bounds. So at least
+/// half of the time is spent on work, however slow the disk is.
+const WINDOW_LEAST: Duration = Duration::from_millis(2);
+const WINDOW_MOST: Duration = Duration::from_millis(20);
 
 /// How often cursors are written behind, and how many at a time.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -71,6 +73,7 @@ pub(super) struct Writer {
     parts: Parts,
     cache: RefCell<Cache>,
     last_at: Millis,
+    window: Duration,
     /// The disk is full; since when room was last looked for.
     full: Option<Instant>,
     next_flush: Instant,
@@ -124,6 +127,7 @@ impl Writer {
             parts,
             cache,
             last_at,
+            window: WINDOW_LEAST,
             full,
             next_flush: Instant::now() + FLUSH_EVERY,
             checkpointed: 0,
@@ -180,12 +184,16 @@ impl Writer {
                 Ok((entries, verdict)) => steps.push(Step { ask, entries, verdict }),
                 Err(stop) => return self.give_up(trouble_of(&stop), &stop, steps, ask),
             }
-            if steps.len() < BATCH && began.elapsed() < WINDOW {
+            if steps.len() < BATCH && began.elapsed() < self.window {
                 next = self.parts.queue.try_recv().ok();
             }
         }
+        let decided = Instant::now();
         match self.execute("COMMIT") {
-            Ok(()) => self.tell(steps),
+            Ok(()) => {
+                self.window = decided.elapsed().clamp(WINDOW_LEAST, WINDOW_MOST);
+                self.tell(steps);
+            }
             Err(error) => {
                 let trouble = trouble_in(&error);
                 let Some(last) = steps.pop() else { return };
