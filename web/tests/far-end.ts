@@ -180,7 +180,14 @@ export class Browser {
 
   #http(path: string): Response {
     if (path === "/api/server") {
-      const server = { name: "Test", version: "0", protocol: 1, registration: "open", needs_setup: false, everyone: true };
+      const server = {
+        name: "Test",
+        version: "0",
+        protocol: 1,
+        registration: "open",
+        needs_setup: false,
+        everyone: true,
+      };
       return Response.json(server);
     }
     if (path === "/api/sign-in") this.signedIn = true;
