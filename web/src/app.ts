@@ -2,7 +2,7 @@
  * The whole app without its face: what a view may read (`state`) and do (the methods), wired together.
  * A view never touches the connection or the database.
  */
-import { type Ask, expectAnswer, Questions, RefusedError } from "./connection/ask";
+import { type Ask, Questions, RefusedError } from "./connection/ask";
 import { type Credentials, http } from "./connection/http";
 import { Socket } from "./connection/socket";
 import type {
