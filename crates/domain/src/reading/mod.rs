@@ -21,7 +21,8 @@ mod view;
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Answer, ConversationId, CursorMoved, LogId, Millis, Query, Refused, Seq, SessionView, Snapshot, UserId,
+    Answer, ConversationId, CursorMoved, Entry, Kind, LogId, Millis, Query, Refused, Seq, SessionView,
+    Snapshot, UserId,
 };
 
 pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
@@ -29,7 +30,7 @@ pub use fold::fold;
 pub use view::{effective, entered_view, hide, is_hidden, view, visible};
 
 use crate::{
-    facts::Known,
+    facts::{Known, Stop},
     limits::PAGE_ENTRIES_MAX,
     port::{Actor, Reader},
     record::{Conversation, Member, Session, User},
@@ -146,6 +147,23 @@ pub fn may_watch(reader: &dyn Reader, actor: &Actor, conversation: Option<Conver
 /// Those of these users whose presence the actor may hear about.
 pub fn watchable(reader: &dyn Reader, actor: &Actor, users: &[UserId]) -> Known<Vec<UserId>> {
     people::watchable(&Viewer::new(reader, actor)?, users)
+}
+
+/// A page of what a connection missed of a log: entries it may see after a number, and whether there are more.
+///
+/// A session that has ended hears nothing more, and of a log that he may not read nothing was missed.
+pub fn missed(
+    reader: &dyn Reader,
+    actor: &Actor,
+    log: LogId,
+    after: Seq,
+    limit: usize,
+) -> Known<(Vec<Entry>, bool)> {
+    let viewer = Viewer::new(reader, actor)?;
+    match entries_for(reader, viewer.user.id, log, after, limit) {
+        Err(Stop::Refused(refused)) if refused.kind == Kind::NotFound => Ok((Vec::new(), false)),
+        page => page,
+    }
 }
 
 /// The actor's own cursors that he has moved since he joined, in every conversation he is in.
