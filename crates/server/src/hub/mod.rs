@@ -47,7 +47,7 @@ enum Input {
     },
     Close(Key),
     Signal(Key, UserId, ClientSignal),
-    CursorMoved(ConversationId, UserId, Cursor),
+    MoveCursor(ConversationId, UserId, Cursor),
     Online(Option<ConversationId>, oneshot::Sender<Vec<PresenceOf>>),
     Connected(UserId, Vec<SessionId>, oneshot::Sender<Vec<bool>>),
     CloseAll(Refused),
@@ -230,7 +230,7 @@ fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>
                 }
             }
         }
-        Input::CursorMoved(conversation, user, to) => {
+        Input::MoveCursor(conversation, user, to) => {
             // It came by way of a reader, and a later one may have come before it: what is told is where it is now.
             let now = store.move_cursor(conversation, user, to);
             state.cursor_moved(conversation, user, now);
@@ -267,13 +267,12 @@ fn move_cursor(
         return;
     }
     // How many messages there are up to the middle of a log only the store knows.
-    let (hub, writer) = (inbox.hub.clone(), Arc::clone(store));
+    let hub = inbox.hub.clone();
     store.read(Box::new(move |reader| {
         if let Ok(reader) = reader
             && let Ok(read) = reader.position(conversation, read)
         {
-            let moved = writer.move_cursor(conversation, user, Cursor { delivered, read });
-            hub.send(Input::CursorMoved(conversation, user, moved));
+            hub.send(Input::MoveCursor(conversation, user, Cursor { delivered, read }));
         }
     }));
 }
