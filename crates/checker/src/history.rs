@@ -4,7 +4,7 @@
 //! hashes. Times are microseconds of one monotone clock; the order of records is the order in which they were made.
 
 use std::{
-    collections::BTreeSet,
+    collections::HashMap,
     io::{self, BufRead, Write},
     sync::{Arc, Mutex, MutexGuard},
     time::Instant,
@@ -331,7 +331,21 @@ pub fn read(from: impl BufRead) -> io::Result<Vec<Record>> {
     from.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
-/// The users whose clients are in a history.
-pub fn users(records: &[Record]) -> BTreeSet<u32> {
-    records.iter().filter(|record| record.client != 0).map(|record| record.user).collect()
+/// How long messages waited for their answer: the median, and what 99 in 100 stayed below, in milliseconds.
+pub fn latencies_ms(records: &[Record]) -> Option<(u64, u64)> {
+    let mut asked = HashMap::new();
+    let mut took = Vec::new();
+    for record in records {
+        match &record.what {
+            What::Invoke { call, op: Op::Post { .. } } => {
+                asked.insert((record.client, *call), record.ts_mono);
+            }
+            What::Ok { call, seq: Some(_), .. } => {
+                took.extend(asked.remove(&(record.client, *call)).map(|at| (record.ts_mono - at) / 1000));
+            }
+            _ => {}
+        }
+    }
+    took.sort_unstable();
+    Some((*took.get(took.len() / 2)?, *took.get(took.len() * 99 / 100)?))
 }

@@ -109,5 +109,8 @@ fn verdict(records: &[Record]) -> ExitCode {
     let report = judge::judge(records);
     print!("{}", report.explain(records));
     println!("{report}");
+    if let Some((median, worst)) = history::latencies_ms(records) {
+        println!("answers to messages: half within {median} ms, 99 in 100 within {worst} ms");
+    }
     if report.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`.
+//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`, `chaos`.
 //!
 //! Plain `std` and few dependencies, so that it compiles in seconds. It starts other programs and reads files; it
 //! knows nothing of what the messenger does.
@@ -6,6 +6,7 @@
 
 mod bench;
 mod cargo;
+mod chaos;
 mod run;
 mod shell;
 mod test;
@@ -25,6 +26,9 @@ usage: cargo xtask COMMAND
   tidy                  the checks on the sources alone
   types                 write the web app's types from the protocol
   bench [ARGUMENTS]     build the release binary and print the standard figures as rows of a table
+  chaos [ID]...         faults against a running server, judged from outside; all of them if none is named
+      --seed N          make the same choices again
+      --long            many times longer
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         Some("tidy") => tidy::run(),
         Some("types") => types::write(),
         Some("bench") => bench::run(&rest),
+        Some("chaos") => chaos::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

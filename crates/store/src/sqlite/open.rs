@@ -162,6 +162,8 @@ fn configure(conn: &Connection, pages_max: Option<u32>) -> rusqlite::Result<()> 
          PRAGMA trusted_schema = OFF;
          PRAGMA busy_timeout = 50;",
     )?;
+    #[cfg(feature = "canary-normal")]
+    conn.pragma_update(None, "synchronous", "NORMAL")?;
     if let Some(pages) = pages_max {
         conn.pragma_update(None, "max_page_count", pages)?;
     }

@@ -1,0 +1,77 @@
+//! A disk whose power can be cut: XFS on a loop device. `ext4` would hide what was not synced.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Result, bail};
+
+use super::process::Folder;
+use crate::shell;
+
+/// See the module. Unmounted and deleted with its owner.
+pub(super) struct Disk {
+    image: PathBuf,
+    mount: PathBuf,
+    _folder: Folder,
+}
+
+fn does(program: &str, arguments: &[&str]) -> Result<()> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Why this machine cannot do it, if it cannot.
+pub(super) fn missing() -> Option<String> {
+    let tools = ["mkfs.xfs", "xfs_io", "mount", "umount"];
+    if let Some(tool) = tools.iter().find(|tool| shell::find(tool).is_none()) {
+        return Some(format!("{tool} is not installed"));
+    }
+    let root = shell::output_of("id", &["-u"]).is_ok_and(|id| id.trim() == "0");
+    (!root).then(|| "needs root to mount a file system".to_owned())
+}
+
+impl Disk {
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let folder = Folder::new(name)?;
+        let (image, mount) = (folder.0.join("image"), folder.0.join("mount"));
+        File::create(&image)?.set_len(512 << 20)?;
+        std::fs::create_dir_all(&mount)?;
+        does("mkfs.xfs", &["-q", &text(&image)])?;
+        let disk = Self { image, mount, _folder: folder };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.mount
+    }
+
+    pub(super) fn mount(&self) -> Result<()> {
+        does("mount", &["-o", "loop", &text(&self.image), &text(&self.mount)])
+    }
+
+    /// What was not synced is gone.
+    pub(super) fn cut_power(&self) -> Result<()> {
+        does("xfs_io", &["-x", "-c", "shutdown", &text(&self.mount)])
+    }
+
+    pub(super) fn unmount(&self) -> Result<()> {
+        does("umount", &[&text(&self.mount)])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["--lazy", &text(&self.mount)]).stderr(Stdio::null()).status();
+    }
+}

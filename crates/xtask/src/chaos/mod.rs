@@ -1,0 +1,99 @@
+//! `cargo xtask chaos`: faults of all kinds against a real server, judged from outside by `chinwag-checker`.
+//!
+//! Each scenario has the number of its row in the fault matrix and prints one line: `PASSED`, `FAILED` or `SKIPPED`,
+//! the number, figures or a reason. Seeds are printed; `--seed` makes the same choices again. Only processes, mounts
+//! and folders that a scenario made itself are ended by it.
+
+mod disk;
+mod process;
+mod scenarios;
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cargo::{Workspace, cargo},
+    shell::{self, Progress, program},
+};
+
+/// What scenarios work with.
+pub(crate) struct Bed {
+    server: PathBuf,
+    checker: PathBuf,
+    seed: u64,
+    /// How many times as long as usual.
+    times: u32,
+}
+
+/// How a scenario ended.
+pub(crate) enum Verdict {
+    /// As promised; with figures.
+    Passed(String),
+    /// A promise was broken.
+    Failed(String),
+    /// This machine cannot do it.
+    Skipped(String),
+}
+
+/// One row of the fault matrix.
+pub(crate) struct Scenario {
+    id: &'static str,
+    what: &'static str,
+    run: fn(&Bed) -> Result<Verdict>,
+}
+
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let mut wanted = Vec::new();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+    let (mut seed, mut times) = (u64::from(since.subsec_nanos()), 1);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--long" => times = 20,
+            "--seed" => seed = arguments.next().map(|text| text.parse()).transpose()?.unwrap_or(seed),
+            id if scenarios::ALL.iter().any(|scenario| scenario.id == id) => wanted.push(id),
+            other => bail!("there is no scenario {other}"),
+        }
+    }
+    let progress = Progress::start();
+    progress.say("building the server and its judge");
+    let packages = ["--package", "chinwag", "--package", "chinwag-checker"];
+    let build = ["build", "--release", "--locked"];
+    shell::show(program(cargo(), &shell::root(), &build).args(packages))?;
+    let target = Workspace::read()?.target.join("release");
+    let bed = Bed { server: target.join("chinwag"), checker: target.join("chinwag-checker"), seed, times };
+    println!("seed {seed}");
+    let mut lines = Vec::new();
+    for scenario in scenarios::ALL.iter().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
+        progress.say(&format!("{} {}", scenario.id, scenario.what));
+        let line = match (scenario.run)(&bed) {
+            Ok(Verdict::Passed(figures)) => format!("PASSED {} {figures}", scenario.id),
+            Ok(Verdict::Failed(why)) => format!("FAILED {} {why}", scenario.id),
+            Ok(Verdict::Skipped(why)) => format!("SKIPPED {} {why}", scenario.id),
+            Err(error) => format!("FAILED {} {error:#}", scenario.id),
+        };
+        println!("{line}");
+        lines.push(line);
+    }
+    println!("\nseed {seed}");
+    lines.iter().for_each(|line| println!("{}", line.lines().next().unwrap_or_default()));
+    let failed = lines.iter().filter(|line| line.starts_with("FAILED")).count();
+    if failed > 0 {
+        bail!("{failed} of {} scenarios failed", lines.len());
+    }
+    Ok(())
+}
+
+impl Bed {
+    /// The server with less durability than it promises: what a test of power cuts must see.
+    fn canary(&self) -> Result<PathBuf> {
+        let target = Workspace::read()?.target.join("canary");
+        let arguments =
+            ["build", "--release", "--locked", "--package", "chinwag", "--package", "chinwag-store"];
+        let mut build: Command = program(cargo(), &shell::root(), &arguments);
+        build.args(["--features", "chinwag-store/canary-normal", "--target-dir"]).arg(&target);
+        shell::show(&mut build)?;
+        Ok(target.join("release/chinwag"))
+    }
+}

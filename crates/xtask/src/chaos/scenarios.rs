@@ -1,0 +1,373 @@
+//! The scenarios: what is done to the server in each, and what must hold.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::{
+    Bed, Scenario, Verdict,
+    disk::{self, Disk},
+    process::{Checker, Folder, Found, Random, Server, address},
+};
+use crate::shell;
+
+/// Every row that one node without calls can have.
+pub(super) const ALL: &[Scenario] = &[
+    Scenario { id: "F01", what: "killed at any moment", run: kill },
+    Scenario { id: "F02", what: "killed at exact fdatasyncs", run: kill_at_sync },
+    Scenario { id: "F03", what: "power cut", run: power_cut },
+    Scenario {
+        id: "F04",
+        what: "power cut of a build that does not sync: must be seen",
+        run: power_cut_canary,
+    },
+    Scenario { id: "F05", what: "the disk fails at a sync", run: failed_sync },
+    Scenario { id: "F07", what: "disk full", run: full_disk },
+    Scenario { id: "F09", what: "slow disk", run: slow_disk },
+    Scenario { id: "F11", what: "two servers on one folder", run: second_server },
+    Scenario { id: "F13", what: "the server is stopped for seconds", run: frozen },
+    Scenario { id: "F22", what: "everybody comes back at once", run: storm },
+    Scenario { id: "F26", what: "the clock jumps", run: clock },
+    Scenario { id: "F44", what: "asked to stop under load", run: terminated },
+];
+
+const RATE: u32 = 600;
+
+/// A folder, a port, and the server's places in them.
+struct Place {
+    _folder: Folder,
+    data: PathBuf,
+    address: SocketAddr,
+    random: Random,
+}
+
+impl Place {
+    fn new(bed: &Bed, name: &str) -> Result<Self> {
+        let folder = Folder::new(name)?;
+        let data = folder.0.join("data");
+        let mut random = Random(bed.seed ^ name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte)));
+        let address = address(&mut random);
+        Ok(Self { _folder: folder, data, address, random })
+    }
+
+    fn start(&self, bed: &Bed, tool: &[&str]) -> Result<Server> {
+        Server::start(&bed.server, tool, &self.data, self.address)
+    }
+}
+
+fn verdict(found: &Found, figures: &str) -> Verdict {
+    if found.broken {
+        Verdict::Failed(format!("{figures}{}\n{}", found.figures(), found.text))
+    } else {
+        Verdict::Passed(format!("{figures}{}", found.figures()))
+    }
+}
+
+fn kill(bed: &Bed) -> Result<Verdict> {
+    let mut place = Place::new(bed, "F01")?;
+    let mut server = place.start(bed, &[])?;
+    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    let kills = 20 * bed.times;
+    let mut slowest = 0;
+    for _ in 0..kills {
+        place.random.pause_ms(150, 1_200);
+        drop(server);
+        checker.crash()?;
+        server = place.start(bed, &[])?;
+        slowest = slowest.max(server.ready_ms);
+    }
+    let found = checker.heal()?;
+    let figures = format!("{kills} kills, ready again in at most {slowest} ms; ");
+    if slowest > 2_000 {
+        return Ok(Verdict::Failed(figures));
+    }
+    Ok(verdict(&found, &figures))
+}
+
+/// The arguments of a `strace` that only looks at `fdatasync`, and does this to it.
+fn strace(log: &Path, inject: &str) -> Vec<String> {
+    let log = log.display().to_string();
+    let inject = format!("inject=fdatasync:{inject}");
+    ["strace", "-f", "-qq", "-ttt", "-o", &log, "-e", "trace=fdatasync", "-e", &inject]
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect()
+}
+
+fn no_strace() -> Option<Verdict> {
+    shell::find("strace").is_none().then(|| Verdict::Skipped("strace is not installed".to_owned()))
+}
+
+fn words(owned: &[String]) -> Vec<&str> {
+    owned.iter().map(String::as_str).collect()
+}
+
+fn kill_at_sync(bed: &Bed) -> Result<Verdict> {
+    if let Some(skipped) = no_strace() {
+        return Ok(skipped);
+    }
+    let mut place = Place::new(bed, "F02")?;
+    let log = place.data.with_extension("strace");
+    let mut server = place.start(bed, &[])?;
+    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    let kills = 12 * bed.times;
+    let mut at = Vec::new();
+    for _ in 0..kills {
+        drop(server);
+        checker.crash()?;
+        // Counted for each thread; a start needs a few, which another start would do again.
+        let number = 6 + place.random.below(120);
+        let tool = strace(&log, &format!("signal=KILL:when={number}"));
+        at.push(number);
+        server = place.start(bed, &words(&tool))?;
+        if server.ended_within(Duration::from_secs(30)).is_none() {
+            return Ok(Verdict::Failed(format!("fdatasync number {number} did not come in 30 s")));
+        }
+    }
+    drop(server);
+    checker.crash()?;
+    let _server = place.start(bed, &[])?;
+    let found = checker.heal()?;
+    Ok(verdict(&found, &format!("killed at fdatasync {at:?}; ")))
+}
+
+/// Some power cuts under load; what was found.
+fn cuts(bed: &Bed, binary: &Path, name: &str, seed: u64, count: u32) -> Result<Found> {
+    let disk = Disk::new(name)?;
+    let mut random = Random(seed);
+    let (data, address) = (disk.path().join("data"), address(&mut random));
+    let mut server = Server::start(binary, &[], &data, address)?;
+    let mut checker = Checker::start(bed, address, seed, RATE)?;
+    for _ in 0..count {
+        random.pause_ms(700, 2_500);
+        disk.cut_power()?;
+        drop(server);
+        disk.unmount()?;
+        checker.crash()?;
+        disk.mount()?;
+        server = Server::start(binary, &[], &data, address)?;
+    }
+    checker.heal()
+}
+
+fn power_cut(bed: &Bed) -> Result<Verdict> {
+    if let Some(why) = disk::missing() {
+        return Ok(Verdict::Skipped(why));
+    }
+    let count = 5 * bed.times;
+    let found = cuts(bed, &bed.server, "F03", bed.seed, count)?;
+    Ok(verdict(&found, &format!("{count} cuts; ")))
+}
+
+fn power_cut_canary(bed: &Bed) -> Result<Verdict> {
+    if let Some(why) = disk::missing() {
+        return Ok(Verdict::Skipped(why));
+    }
+    let canary = bed.canary()?;
+    let (runs, mut seen, mut first) = (10, 0, String::new());
+    for run in 0..runs {
+        let lost = match cuts(bed, &canary, "F04", bed.seed + run, 1) {
+            Ok(found) => found.broken.then(|| found.text.lines().next().unwrap_or_default().to_owned()),
+            // A store from before the users were made is seen, too.
+            Err(error) => Some(format!("{error:#}")),
+        };
+        if let Some(lost) = lost {
+            seen += 1;
+            first = lost;
+        }
+    }
+    let figures = format!("loss seen in {seen} of {runs} runs; {first}");
+    Ok(if seen >= 3 {
+        Verdict::Passed(figures)
+    } else {
+        Verdict::Failed(format!("the test is blind: {figures}"))
+    })
+}
+
+fn failed_sync(bed: &Bed) -> Result<Verdict> {
+    if let Some(skipped) = no_strace() {
+        return Ok(skipped);
+    }
+    let mut place = Place::new(bed, "F05")?;
+    let log = place.data.with_extension("strace");
+    let mut server = place.start(bed, &[])?;
+    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    let runs = 5 * bed.times;
+    let mut slowest = 0.0_f64;
+    for _ in 0..runs {
+        drop(server);
+        checker.crash()?;
+        let number = 8 + place.random.below(80);
+        let tool = strace(&log, &format!("error=EIO:when={number}+"));
+        server = place.start(bed, &words(&tool))?;
+        let Some(status) = server.ended_within(Duration::from_secs(30)) else {
+            return Ok(Verdict::Failed(format!("it goes on after fdatasync {number} failed")));
+        };
+        let text = fs::read_to_string(&log).context("what strace wrote")?;
+        let first = text.lines().position(|line| line.contains("EIO")).context("no fdatasync failed")?;
+        let time = |line: &str| line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok());
+        let (failed, last) = (text.lines().nth(first).and_then(time), text.lines().last().and_then(time));
+        if status.success() {
+            return Ok(Verdict::Failed(format!("it ended with {status} after fdatasync {number} failed")));
+        }
+        slowest = slowest.max(last.unwrap_or_default() - failed.unwrap_or_default());
+        // What was acknowledged must be found although nothing could be synced from then on.
+    }
+    drop(server);
+    checker.crash()?;
+    let _server = place.start(bed, &[])?;
+    let found = checker.heal()?;
+    let figures = format!("{runs} failures, ended with an error at most {:.0} ms after; ", slowest * 1000.0);
+    if slowest > 1.0 {
+        return Ok(Verdict::Failed(figures));
+    }
+    Ok(verdict(&found, &figures))
+}
+
+fn full_disk(_: &Bed) -> Result<Verdict> {
+    let test = "d6_a_full_disk_refuses_writes_and_recovers_without_a_restart";
+    Ok(Verdict::Skipped(format!("{test} does it in every test run")))
+}
+
+fn slow_disk(bed: &Bed) -> Result<Verdict> {
+    const DELAY_MS: u64 = 500;
+    if let Some(skipped) = no_strace() {
+        return Ok(skipped);
+    }
+    let place = Place::new(bed, "F09")?;
+    let tool = strace(&place.data.with_extension("strace"), &format!("delay_enter={}", DELAY_MS * 1000));
+    let _server = place.start(bed, &words(&tool))?;
+    let checker = Checker::start(bed, place.address, bed.seed, 200)?;
+    thread::sleep(Duration::from_secs(10) * bed.times);
+    let found = checker.heal()?;
+    Ok(verdict(&found, &format!("{DELAY_MS} ms for each fdatasync; ")))
+}
+
+fn second_server(bed: &Bed) -> Result<Verdict> {
+    let mut place = Place::new(bed, "F11")?;
+    let _server = place.start(bed, &[])?;
+    let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    let other = address(&mut place.random).to_string();
+    let started = Instant::now();
+    let output = Command::new(&bed.server)
+        .args(["serve", "--listen", &other, "--data"])
+        .arg(&place.data)
+        .stdin(Stdio::null())
+        .output()?;
+    let took = started.elapsed().as_millis();
+    thread::sleep(Duration::from_secs(1));
+    let found = checker.heal()?;
+    let figures = format!("refused in {took} ms; ");
+    if output.status.success() || took > 1_000 {
+        return Ok(Verdict::Failed(format!("{}: {figures}", output.status)));
+    }
+    Ok(verdict(&found, &figures))
+}
+
+fn frozen(bed: &Bed) -> Result<Verdict> {
+    let mut place = Place::new(bed, "F13")?;
+    let server = place.start(bed, &[])?;
+    let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    for _ in 0..2 * bed.times {
+        place.random.pause_ms(500, 1_500);
+        server.signal("STOP");
+        thread::sleep(Duration::from_secs(5));
+        server.signal("CONT");
+    }
+    thread::sleep(Duration::from_secs(1));
+    let found = checker.heal()?;
+    Ok(verdict(&found, &format!("{} times 5 s; ", 2 * bed.times)))
+}
+
+fn storm(bed: &Bed) -> Result<Verdict> {
+    let connections = if bed.times > 1 { "5000" } else { "1000" };
+    let output = Command::new(&bed.server)
+        .args(["bench", "--json", "reconnect", "--connections", connections])
+        .stdin(Stdio::null())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().rfind(|line| line.starts_with('{')).unwrap_or_default();
+    let report: Value = serde_json::from_str(line).unwrap_or_default();
+    let figures: Vec<_> = report
+        .as_object()
+        .map(|all| {
+            all.iter()
+                .filter(|(_, value)| value.is_number())
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect()
+        })
+        .unwrap_or_default();
+    let figures = figures.join(", ");
+    Ok(if output.status.success() && !figures.is_empty() {
+        Verdict::Passed(figures)
+    } else {
+        Verdict::Failed(format!("{}: {figures} {}", output.status, String::from_utf8_lossy(&output.stderr)))
+    })
+}
+
+fn clock(bed: &Bed) -> Result<Verdict> {
+    let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
+        .iter()
+        .map(|name| PathBuf::from(format!("/usr/lib/{name}/faketime/libfaketime.so.1")))
+        .find(|path| path.is_file());
+    let Some(library) = library else {
+        return Ok(Verdict::Skipped("libfaketime is not installed (Debian: package `faketime`)".to_owned()));
+    };
+    let mut place = Place::new(bed, "F26")?;
+    let file = place.data.with_extension("time");
+    fs::write(&file, "+0")?;
+    let settings = [
+        format!("LD_PRELOAD={}", library.display()),
+        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
+        "FAKETIME_NO_CACHE=1".to_owned(),
+        "DONT_FAKE_MONOTONIC=1".to_owned(),
+    ];
+    let tool: Vec<&str> = std::iter::once("env").chain(settings.iter().map(String::as_str)).collect();
+    let mut server = place.start(bed, &tool)?;
+    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    for step in ["-3600", "+86400", "-60", "+0"] {
+        place.random.pause_ms(500, 1_500);
+        fs::write(&file, step)?;
+        place.random.pause_ms(500, 1_500);
+        drop(server);
+        checker.crash()?;
+        server = place.start(bed, &tool)?;
+    }
+    let found = checker.heal()?;
+    Ok(verdict(&found, "an hour back, a day on, back again, a crash after each; "))
+}
+
+fn terminated(bed: &Bed) -> Result<Verdict> {
+    let mut place = Place::new(bed, "F44")?;
+    let mut server = place.start(bed, &[])?;
+    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
+    let mut slowest = 0;
+    for run in 0..4 * bed.times {
+        place.random.pause_ms(500, 1_500);
+        let asked = Instant::now();
+        server.signal("TERM");
+        let twice = run % 2 == 1;
+        if twice {
+            server.signal("TERM");
+        }
+        let Some(status) = server.ended_within(Duration::from_secs(10)) else {
+            return Ok(Verdict::Failed("it does not end in 10 s".to_owned()));
+        };
+        slowest = slowest.max(asked.elapsed().as_millis());
+        if !status.success() && !twice {
+            return Ok(Verdict::Failed(format!("it ended with {status}")));
+        }
+        checker.crash()?;
+        server = place.start(bed, &[])?;
+    }
+    let found = checker.heal()?;
+    Ok(verdict(&found, &format!("{} stops, the slowest took {slowest} ms; ", 4 * bed.times)))
+}
