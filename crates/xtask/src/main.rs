@@ -29,6 +29,7 @@ usage: cargo xtask COMMAND
   chaos [ID]...         faults against a running server, judged from outside; all of them if none is named
       --seed N          make the same choices again
       --long            many times longer
+      --dev             with the build that tests use
 ";
 
 fn main() -> ExitCode {

@@ -17,6 +17,13 @@ use crate::{
     shell::{self, Progress, program},
 };
 
+/// Which build is tested.
+#[derive(Clone, Copy)]
+struct Profile {
+    arguments: &'static [&'static str],
+    folder: &'static str,
+}
+
 /// What scenarios work with.
 pub(crate) struct Bed {
     server: PathBuf,
@@ -24,6 +31,7 @@ pub(crate) struct Bed {
     seed: u64,
     /// How many times as long as usual.
     times: u32,
+    profile: Profile,
 }
 
 /// How a scenario ended.
@@ -47,10 +55,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut wanted = Vec::new();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let (mut seed, mut times) = (u64::from(since.subsec_nanos()), 1);
+    let mut profile = Profile { arguments: &["--release"], folder: "release" };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--long" => times = 20,
+            "--dev" => profile = Profile { arguments: &[], folder: "debug" },
             "--seed" => seed = arguments.next().map(|text| text.parse()).transpose()?.unwrap_or(seed),
             id if scenarios::ALL.iter().any(|scenario| scenario.id == id) => wanted.push(id),
             other => bail!("there is no scenario {other}"),
@@ -59,10 +69,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let progress = Progress::start();
     progress.say("building the server and its judge");
     let packages = ["--package", "chinwag", "--package", "chinwag-checker"];
-    let build = ["build", "--release", "--locked"];
-    shell::show(program(cargo(), &shell::root(), &build).args(packages))?;
-    let target = Workspace::read()?.target.join("release");
-    let bed = Bed { server: target.join("chinwag"), checker: target.join("chinwag-checker"), seed, times };
+    let build = ["build", "--locked"];
+    shell::show(program(cargo(), &shell::root(), &build).args(packages).args(profile.arguments))?;
+    let target = Workspace::read()?.target.join(profile.folder);
+    let bed =
+        Bed { server: target.join("chinwag"), checker: target.join("chinwag-checker"), seed, times, profile };
     println!("seed {seed}");
     let mut lines = Vec::new();
     for scenario in scenarios::ALL.iter().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
@@ -89,11 +100,11 @@ impl Bed {
     /// The server with less durability than it promises: what a test of power cuts must see.
     fn canary(&self) -> Result<PathBuf> {
         let target = Workspace::read()?.target.join("canary");
-        let arguments =
-            ["build", "--release", "--locked", "--package", "chinwag", "--package", "chinwag-store"];
+        let arguments = ["build", "--locked", "--package", "chinwag", "--package", "chinwag-store"];
         let mut build: Command = program(cargo(), &shell::root(), &arguments);
+        build.args(self.profile.arguments);
         build.args(["--features", "chinwag-store/canary-normal", "--target-dir"]).arg(&target);
         shell::show(&mut build)?;
-        Ok(target.join("release/chinwag"))
+        Ok(target.join(self.profile.folder).join("chinwag"))
     }
 }
