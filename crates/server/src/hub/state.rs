@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use chinwag_domain::record::{Cursor, Member};
+use chinwag_domain::{
+    reading::hide,
+    record::{Cursor, Member},
+};
 use chinwag_protocol::{
     Closing, ConversationId, CursorMoved, Entry, Event, LogId, Millis, Position, Presence, PresenceOf,
     Refused, Seq, ServerFrame, ServerSignal, SessionId, UserId,
@@ -544,7 +547,8 @@ fn encode(entry: &Entry) -> Bytes {
 }
 
 fn encode_hidden(entry: &Entry) -> Bytes {
-    encode(&Entry { event: Event::Hidden {}, client_id: None, ..entry.clone() })
+    // As a catch-up would: neither who acted nor under which id.
+    encode(&hide(entry))
 }
 
 /// One text frame of the wire.
