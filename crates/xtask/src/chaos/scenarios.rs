@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result};
@@ -211,14 +211,14 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
         let Some(status) = server.ended_within(Duration::from_secs(30)) else {
             return Ok(Verdict::Failed(format!("it goes on after fdatasync {number} failed")));
         };
+        let ended = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs_f64();
         let text = fs::read_to_string(&log).context("what strace wrote")?;
-        let first = text.lines().position(|line| line.contains("EIO")).context("no fdatasync failed")?;
-        let time = |line: &str| line.split_whitespace().nth(1).and_then(|word| word.parse::<f64>().ok());
-        let (failed, last) = (text.lines().nth(first).and_then(time), text.lines().last().and_then(time));
+        let first = text.lines().find(|line| line.contains("EIO")).context("no fdatasync failed")?;
+        let failed: f64 = first.split_whitespace().nth(1).context("a time")?.parse()?;
         if status.success() {
             return Ok(Verdict::Failed(format!("it ended with {status} after fdatasync {number} failed")));
         }
-        slowest = slowest.max(last.unwrap_or_default() - failed.unwrap_or_default());
+        slowest = slowest.max(ended - failed);
         // What was acknowledged must be found although nothing could be synced from then on.
     }
     drop(server);
