@@ -237,11 +237,16 @@ impl Link {
     /// now, when the client knows the entries it is about.
     async fn caught_up(&mut self, signed_in: &SignedIn, start: Start) -> Result<(), End> {
         if let Start::Resumed = start {
-            for moved in self.messenger.cursors(&signed_in.actor).await? {
-                self.send(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
-            }
+            self.tell_cursors(signed_in).await?;
         }
         self.send(frame(&ServerFrame::CaughtUp {}));
+        Ok(())
+    }
+
+    async fn tell_cursors(&mut self, signed_in: &SignedIn) -> Result<(), End> {
+        for moved in self.messenger.cursors(&signed_in.actor).await? {
+            self.send(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
+        }
         Ok(())
     }
 
@@ -263,6 +268,8 @@ impl Link {
                     Next::Wait => {
                         if let Some(start) = start.take() {
                             self.caught_up(signed_in, start).await?;
+                        } else if outbox.signals_were_lost() {
+                            self.tell_cursors(signed_in).await?;
                         }
                     }
                 }

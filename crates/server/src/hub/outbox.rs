@@ -49,6 +49,8 @@ struct Inner {
     questions: usize,
     missing: Option<Box<Missing>>,
     closing: Option<Box<Closing>>,
+    /// A signal was dropped.
+    signals_lost: bool,
 }
 
 struct Frame {
@@ -135,11 +137,17 @@ impl Outbox {
         let mut inner = self.lock();
         let is_full = inner.bytes + bytes.len() > self.bytes_max / SIGNAL_PART;
         if inner.closing.is_some() || inner.missing.is_some() || is_full {
+            inner.signals_lost = true;
             return;
         }
         inner.push(What::Signal, bytes);
         drop(inner);
         self.wake.notify_one();
+    }
+
+    /// Whether a signal was dropped since this was last asked: one's own cursors are in no log and have to be told again.
+    pub fn signals_were_lost(&self) -> bool {
+        std::mem::take(&mut self.lock().signals_lost)
     }
 
     /// Ends the connection: what waits is dropped, and nothing is queued any more.
@@ -239,6 +247,7 @@ impl Inner {
                 note(&mut missing, log, seq);
             }
         }
+        self.signals_lost |= self.frames.iter().any(|frame| matches!(frame.what, What::Signal));
         self.frames.retain(|frame| matches!(frame.what, What::Answer));
         self.bytes = 0;
         self.missing = Some(missing);
