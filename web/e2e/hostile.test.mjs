@@ -40,6 +40,7 @@ async function seed(world) {
   const topic = `<img src=x onerror=alert(12)> ${"topic".repeat(60)}`;
   const group = await mallory.create(title, { handle: "title", topic, members: [anna.id] });
   for (const text of [...scripts, ...links, ...Object.values(shapes)]) await mallory.say(group, text);
+  await mallory.say(group, "that was all");
   const direct = await mallory.direct(anna);
   await mallory.say(direct, `@anna ${scripts[0]} ${shapes.word.slice(0, 500)}`);
   return { anna, mallory, group, direct, name, title };
@@ -61,6 +62,8 @@ async function everything(screen) {
     );
     for (const [seq, row] of now) found.set(seq, row);
   };
+  await screen.log.press("End");
+  await screen.sent("that was all").waitFor();
   await screen.log.hover();
   await collect();
   while (!(await screen.log.getByText("This is the beginning").isVisible())) {
@@ -84,7 +87,7 @@ scenario("hostile messages are shown literally, and run nothing", async (world) 
   for (const text of [...scripts, links[0], links[4], shapes.word, shapes.marks, shapes.family]) {
     assert.ok(texts.includes(text), `shown otherwise: ${text.slice(0, 80)}`);
   }
-  assert.equal(rows.length, scripts.length + links.length + Object.keys(shapes).length);
+  assert.equal(rows.length, scripts.length + links.length + Object.keys(shapes).length + 1);
   for (const { links: addresses, tags } of rows) {
     for (const address of addresses) assert.match(address, /^(https?:|mailto:|#)/);
     for (const tag of tags)

@@ -216,7 +216,7 @@ async function main() {
     );
     const screen = await conversation(browser, server, world, "light");
     await screen.page.getByRole("button", { name: "Search", exact: true }).click();
-    await screen.page.getByRole("searchbox", { name: "Search messages" }).fill("oven");
+    await screen.page.getByRole("searchbox", { name: "Search messages" }).fill("rye");
     await screen.page.getByRole("list", { name: "Results" }).getByRole("link").first().waitFor();
     await draw(screen, "search");
     await screen.page.keyboard.press("Escape");

@@ -156,6 +156,31 @@ scenario("a link to a message opens there, also after a reload", async (world) =
   });
 });
 
+scenario(
+  "a conversation opens at the first message one has not read, and the rest stays unread",
+  async (world) => {
+    const [anna, ben] = await Promise.all([world.register("anna"), world.register("ben")]);
+    const group = await anna.create("Workshop", { members: [ben.id] });
+    for (let number = 100; number < 110; number += 1) await anna.say(group, `remark ${number}`);
+    for (let number = 110; number < 150; number += 1)
+      await ben.say(group, `remark ${number}\n\nand more of it`);
+    const screen = await world.enter(anna);
+    await screen.row("Workshop").getByText("40 unread").waitFor();
+    await screen.open("Workshop");
+    await screen.log.getByText("New messages").waitFor();
+    await screen.sent("remark 110").waitFor();
+    // What is in sight is read; what is below is not.
+    await screen.row("Workshop").getByText("40 unread").waitFor({ state: "detached" });
+    await screen
+      .row("Workshop")
+      .getByText(/^[23]\d unread$/)
+      .waitFor();
+    await screen.page.getByRole("button", { name: /^Jump to latest, [23]\d new messages$/ }).click();
+    await screen.sent("remark 149").waitFor();
+    await screen.row("Workshop").getByText("unread").waitFor({ state: "detached" });
+  },
+);
+
 scenario("older messages come while one scrolls up, without a jump", async (world) => {
   const anna = await world.register("anna");
   const group = await anna.create("Workshop");
