@@ -66,7 +66,10 @@ async function everything(screen) {
   await screen.sent("that was all").waitFor();
   await screen.log.hover();
   await collect();
+  let steps = 0;
   while (!(await screen.log.getByText("This is the beginning").isVisible())) {
+    steps += 1;
+    assert.ok(steps < 500, "scrolling up leads nowhere");
     await screen.page.mouse.wheel(0, -500);
     await screen.page.evaluate(
       () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),

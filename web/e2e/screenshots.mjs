@@ -208,7 +208,9 @@ async function main() {
   });
   try {
     const world = await seed(server);
-    await draw(await page(browser, server, undefined, { ...desk, colorScheme: "light" }), "sign-in");
+    const door = await page(browser, server, undefined, { ...desk, colorScheme: "light" });
+    await door.page.getByRole("heading", { name: "Sign in to Mill Street Bakery" }).waitFor();
+    await draw(door, "sign-in");
 
     // Who is online, besides the one whose screen is drawn.
     const others = await Promise.all(

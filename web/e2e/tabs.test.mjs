@@ -190,8 +190,11 @@ scenario("older messages come while one scrolls up, without a jump", async (worl
   // Up to the very beginning, page by page, as a wheel would.
   await screen.log.hover();
   const seen = new Set();
+  let steps = 0;
   while (!(await screen.log.getByText("This is the beginning of the group.").isVisible())) {
     for (const text of await screen.log.locator(".text").allTextContents()) seen.add(text.trim());
+    steps += 1;
+    assert.ok(steps < 500, "scrolling up leads nowhere");
     await screen.page.mouse.wheel(0, -600);
     await screen.page.evaluate(
       () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
