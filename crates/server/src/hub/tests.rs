@@ -321,7 +321,7 @@ fn c1_a_cursor_is_told_as_it_is_when_it_is_told() {
     world.state.tick();
     match &anna.frames()[..] {
         [ServerFrame::Signal(ServerSignal::Cursor(moved))] => {
-            assert_eq!((moved.delivered, moved.read), (Seq(3), at(3)))
+            assert_eq!((moved.delivered, moved.read), (Seq(3), at(3)));
         }
         other => panic!("{other:?}"),
     }
