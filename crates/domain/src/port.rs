@@ -9,6 +9,7 @@ use chinwag_protocol::{
 use crate::{
     facts::{Facts, Known},
     record::{Conversation, Cursor, Invite, Member, Overlay, Relation, TokenHash, User},
+    rules::idempotency,
 };
 
 /// On whose behalf something is asked. Made from a session by the server, never from a message body.
@@ -42,6 +43,18 @@ pub struct Prepared {
     pub token: Option<Token>,
     /// What the built-in bot answers to this message.
     pub bot_answer: Option<String>,
+    /// By what the same command is known again, see [`crate::rules::idempotency`]; worked out later if it is not here.
+    pub fingerprint: Option<u64>,
+}
+
+impl Prepared {
+    /// What can be worked out for this command without asking anybody.
+    pub fn of(command: &Command) -> Self {
+        Self {
+            fingerprint: idempotency::has_client_id(command).then(|| idempotency::fingerprint(command)),
+            ..Self::default()
+        }
+    }
 }
 
 /// Something to decide.

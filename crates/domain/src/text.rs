@@ -21,7 +21,7 @@ pub fn check_message(text: &str) -> Result<(), Refused> {
     let mut marks = 0;
     for c in text.chars() {
         characters += 1;
-        marks = if is_combining_mark(c) { marks + 1 } else { 0 };
+        marks = if !c.is_ascii() && is_combining_mark(c) { marks + 1 } else { 0 };
         if marks > COMBINING_MARKS_MAX {
             let why = format!("a character has at most {COMBINING_MARKS_MAX} combining marks");
             return Err(Refused::too_large("text", why));

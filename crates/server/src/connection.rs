@@ -395,7 +395,8 @@ impl Link {
         let outbox = Arc::clone(&self.outbox);
         let actor = signed_in.actor.clone();
         if self.messenger.is_ready(&command) {
-            let request = Request::Command { actor, command, prepared: Prepared::default() };
+            let prepared = Prepared::of(&command);
+            let request = Request::Command { actor, command, prepared };
             self.messenger.transact(request, move |verdict| outbox.answer(answered(id, reply(verdict))));
         } else {
             let messenger = self.messenger.clone();

@@ -12,6 +12,7 @@ use crate::{
     facts::{Facts, Known},
     limits::CLIENT_ID_CHARACTERS_MAX,
     plan::Plan,
+    port::Prepared,
     record::{Change, Sent},
 };
 
@@ -21,10 +22,11 @@ pub fn once(
     user: UserId,
     client_id: &str,
     command: &Command,
+    prepared: &Prepared,
     rule: impl FnOnce(&mut Plan<'_>) -> Known<Reply>,
 ) -> Known<Reply> {
     check(client_id)?;
-    let body = fingerprint(command);
+    let body = prepared.fingerprint.unwrap_or_else(|| fingerprint(command));
     if let Some(sent) = plan.sent(user, client_id)? {
         if sent.body != body {
             let why = format!("client_id {client_id} was already used for something else");
@@ -48,8 +50,16 @@ fn check(client_id: &str) -> Result<(), Refused> {
     Err(Refused::invalid("client_id", "client_id_malformed", why))
 }
 
+/// Whether a command is one of those that [`once`] is for.
+pub fn has_client_id(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Post { .. } | Command::CreateConversation { .. } | Command::CreateInvite { .. }
+    )
+}
+
 /// Two commands are the same if they are written the same: serde writes fields in the order of their declaration.
-fn fingerprint(command: &Command) -> u64 {
+pub fn fingerprint(command: &Command) -> u64 {
     let written = serde_json::to_vec(command).expect("a command has only text keys");
     let hash = Sha256::digest(written);
     u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
