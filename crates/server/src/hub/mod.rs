@@ -31,6 +31,9 @@ pub use state::{Identity, Key, Opened, State, WATCHED_MAX, frame};
 /// How often gathered presence and cursors are told.
 const TICK: Duration = Duration::from_millis(200);
 
+/// So many commits are published before anybody is woken: few enough that nobody waits long.
+const AT_ONCE: usize = 64;
+
 /// Signals that may wait for the hub; beyond, new ones are dropped.
 const SIGNALS_MAX: usize = 16_384;
 
@@ -202,11 +205,9 @@ fn run(mut state: State, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
 fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
     match input {
         Input::Committed(batch) => {
-            for committed in batch {
-                for entry in &committed.entries {
-                    state.publish(entry);
-                }
-                (committed.ticket)(committed.verdict);
+            let mut batch = batch.into_iter().peekable();
+            while batch.peek().is_some() {
+                publish(state, batch.by_ref().take(AT_ONCE));
             }
         }
         Input::Open { identity, outbox, resume, opened } => {
@@ -244,6 +245,22 @@ fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>
         Input::CloseAll(reason) => state.close_all(&reason, || rand::random_range(500..3_000)),
         Input::Stop => {}
     }
+}
+
+/// Publishes what was committed, answers, and lets everybody know once: an author finds his own entry and the
+/// answer in one go.
+fn publish(state: &mut State, batch: impl Iterator<Item = Committed>) {
+    let mut answers = Vec::with_capacity(AT_ONCE);
+    for committed in batch {
+        for entry in &committed.entries {
+            state.publish(entry);
+        }
+        answers.push((committed.ticket, committed.verdict));
+    }
+    for (ticket, verdict) in answers {
+        ticket(verdict);
+    }
+    state.wake();
 }
 
 fn move_cursor(

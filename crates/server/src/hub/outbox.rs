@@ -51,6 +51,8 @@ struct Inner {
     closing: Option<Box<Closing>>,
     /// A signal was dropped.
     signals_lost: bool,
+    /// Something came since [`Outbox::next`] was last asked: whoever put it first wakes the connection.
+    stirred: bool,
 }
 
 struct Frame {
@@ -88,11 +90,27 @@ impl Outbox {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues an entry, or notes that it is missing.
-    pub fn entry(&self, log: LogId, seq: Seq, bytes: Bytes) {
+    /// Lets the connection know that something came.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Lets the connection know once, whatever else comes before it looks.
+    fn stir(&self, mut inner: MutexGuard<'_, Inner>) {
+        let first = !std::mem::replace(&mut inner.stirred, true);
+        drop(inner);
+        if first {
+            self.wake();
+        }
+    }
+
+    /// Queues an entry, or notes that it is missing. If it answers `true`, the caller has to call
+    /// [`Outbox::wake`], after as many entries as he likes.
+    #[must_use]
+    pub fn entry(&self, log: LogId, seq: Seq, bytes: Bytes) -> bool {
         let mut inner = self.lock();
         if inner.closing.is_some() {
-            return;
+            return false;
         }
         if inner.missing.is_none() && inner.bytes + bytes.len() > self.bytes_max {
             inner.fall_behind();
@@ -101,16 +119,14 @@ impl Outbox {
             Some(missing) => note(missing, log, seq),
             None => inner.push(What::Entry(log, seq), bytes),
         }
-        drop(inner);
-        self.wake.notify_one();
+        !std::mem::replace(&mut inner.stirred, true)
     }
 
     /// Notes that entries from `seq` on are missing: a resuming client's gaps.
     pub fn missing(&self, log: LogId, seq: Seq) {
         let mut inner = self.lock();
         note(inner.missing.get_or_insert_default(), log, seq);
-        drop(inner);
-        self.wake.notify_one();
+        self.stir(inner);
     }
 
     /// Queues the answer to a question.
@@ -120,8 +136,7 @@ impl Outbox {
         if inner.closing.is_none() {
             inner.push(What::Answer, bytes);
         }
-        drop(inner);
-        self.wake.notify_one();
+        self.stir(inner);
     }
 
     /// Queues a frame that answers no question: a pong, a refusal of a frame that could not be read.
@@ -141,8 +156,7 @@ impl Outbox {
             return;
         }
         inner.push(What::Signal, bytes);
-        drop(inner);
-        self.wake.notify_one();
+        self.stir(inner);
     }
 
     /// Whether a signal was dropped since this was last asked: one's own cursors are in no log and have to be told again.
@@ -158,7 +172,7 @@ impl Outbox {
         inner.missing = None;
         inner.closing.get_or_insert_with(|| Box::new(closing));
         drop(inner);
-        self.wake.notify_one();
+        self.wake();
     }
 
     /// Counts a question that is about to be asked; `false` if too many are open.
@@ -184,6 +198,7 @@ impl Outbox {
     /// Says what to do next; frames to write are appended to `frames`, at most `count` of them or about `bytes`.
     pub fn next(&self, frames: &mut VecDeque<Bytes>, count: usize, bytes: usize) -> Next {
         let mut inner = self.lock();
+        inner.stirred = false;
         if let Some(closing) = &inner.closing {
             return Next::Close(closing.clone());
         }
@@ -285,32 +300,32 @@ mod tests {
     #[test]
     fn a_full_outbox_keeps_answers_and_remembers_the_lowest_dropped_number() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(7), frame(OUTBOX_BYTES_MAX));
+        let _ = outbox.entry(LOG, Seq(7), frame(OUTBOX_BYTES_MAX));
         assert!(outbox.ask());
         outbox.answer(frame(3));
-        outbox.entry(LOG, Seq(8), frame(1));
-        outbox.entry(LogId::Directory, Seq(2), frame(1));
+        let _ = outbox.entry(LOG, Seq(8), frame(1));
+        let _ = outbox.entry(LogId::Directory, Seq(2), frame(1));
         outbox.signal(frame(1));
         assert_eq!(
             drain(&outbox),
             (vec![3], Some(Missing::from([(LOG, Seq(7)), (LogId::Directory, Seq(2))])))
         );
-        outbox.entry(LOG, Seq(9), frame(5));
+        let _ = outbox.entry(LOG, Seq(9), frame(5));
         assert_eq!(drain(&outbox), (vec![5], None));
     }
 
     #[test]
     fn holds_exactly_its_bound() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX - 1));
-        outbox.entry(LOG, Seq(2), frame(1));
+        let _ = outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX - 1));
+        let _ = outbox.entry(LOG, Seq(2), frame(1));
         assert_eq!(drain(&outbox), (vec![OUTBOX_BYTES_MAX - 1, 1], None));
     }
 
     #[test]
     fn signals_give_way_to_entries() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX / SIGNAL_PART));
+        let _ = outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX / SIGNAL_PART));
         outbox.signal(frame(1));
         assert_eq!(drain(&outbox), (vec![OUTBOX_BYTES_MAX / SIGNAL_PART], None));
     }
@@ -331,9 +346,9 @@ mod tests {
     #[test]
     fn nothing_follows_the_closing() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(1), frame(1));
+        let _ = outbox.entry(LOG, Seq(1), frame(1));
         outbox.close(Closing { reason: Refused::not_signed_in(), retry_after_ms: None });
-        outbox.entry(LOG, Seq(2), frame(1));
+        let _ = outbox.entry(LOG, Seq(2), frame(1));
         outbox.answer(frame(1));
         assert!(matches!(outbox.next(&mut VecDeque::new(), 1, 1), Next::Close(_)));
     }
@@ -341,9 +356,18 @@ mod tests {
     #[test]
     fn what_a_catch_up_sent_is_not_sent_again() {
         let outbox = Outbox::default();
-        outbox.entry(LOG, Seq(4), frame(1));
-        outbox.entry(LOG, Seq(5), frame(2));
+        let _ = outbox.entry(LOG, Seq(4), frame(1));
+        let _ = outbox.entry(LOG, Seq(5), frame(2));
         outbox.sent(LOG, Seq(4));
         assert_eq!(drain(&outbox), (vec![2], None));
+    }
+
+    #[test]
+    fn a_connection_is_woken_once_until_it_looks() {
+        let outbox = Outbox::default();
+        assert!(outbox.entry(LOG, Seq(1), frame(1)), "the first one wakes");
+        assert!(!outbox.entry(LOG, Seq(2), frame(1)), "the second finds it woken");
+        assert_eq!(drain(&outbox), (vec![1, 1], None));
+        assert!(outbox.entry(LOG, Seq(3), frame(1)), "it has looked since");
     }
 }

@@ -105,6 +105,8 @@ pub struct State {
     // In order, so that the same is told in the same order at each run of a simulation.
     presence_changed: BTreeSet<UserId>,
     cursors_moved: BTreeMap<(ConversationId, UserId), Cursor>,
+    /// Connections that got entries and do not know it yet.
+    stirred: Vec<Key>,
     /// Connections of one session and of one user, if bounded.
     connections_max: Option<(usize, usize)>,
     /// Instead of the usual [`CATCH_UP_MAX`].
@@ -237,7 +239,13 @@ impl State {
             LogId::Conversation(id) => self.membership(id, identity.user).is_some_and(|m| m.since <= Seq(1)),
         };
         match self.recent.after(log, after).filter(|_| sees_all) {
-            Some(frames) => frames.for_each(|(seq, frame)| outbox.entry(log, *seq, frame.clone())),
+            Some(frames) => {
+                for (seq, frame) in frames {
+                    if outbox.entry(log, *seq, frame.clone()) {
+                        outbox.wake();
+                    }
+                }
+            }
             None => outbox.missing(log, after.next()),
         }
     }
@@ -263,7 +271,17 @@ impl State {
         self.presence_changed.insert(connection.identity.user);
     }
 
-    /// Tells an entry to everybody concerned.
+    /// Wakes the connections that got entries. Not done for each entry, so that what is committed together is
+    /// also written together.
+    pub fn wake(&mut self) {
+        for key in self.stirred.drain(..) {
+            if let Some(connection) = self.connections.get(key) {
+                connection.outbox.wake();
+            }
+        }
+    }
+
+    /// Puts an entry into the outboxes of everybody concerned; [`State::wake`] lets them know.
     pub fn publish(&mut self, entry: &Entry) {
         let messages = self.head(entry.log).messages + u32::from(matches!(entry.event, Event::Message(_)));
         self.heads.insert(entry.log, Position { seq: entry.seq, messages });
@@ -272,13 +290,17 @@ impl State {
             LogId::Conversation(conversation) => self.publish_in(conversation, entry, &frame),
             LogId::User(user) => {
                 for key in self.users.get(&user).map_or(&[][..], |user| &user.connections) {
-                    self.connections[*key].outbox.entry(entry.log, entry.seq, frame.clone());
+                    if self.connections[*key].outbox.entry(entry.log, entry.seq, frame.clone()) {
+                        self.stirred.push(*key);
+                    }
                 }
                 self.follow_user(user, &entry.event);
             }
             LogId::Directory => {
-                for (_, connection) in self.connections.iter().filter(|(_, c)| c.identity.directory) {
-                    connection.outbox.entry(entry.log, entry.seq, frame.clone());
+                for (key, connection) in self.connections.iter().filter(|(_, c)| c.identity.directory) {
+                    if connection.outbox.entry(entry.log, entry.seq, frame.clone()) {
+                        self.stirred.push(key);
+                    }
                 }
             }
         }
@@ -296,7 +318,9 @@ impl State {
                 Some(target) if target < *since => hidden.get_or_insert_with(|| encode_hidden(entry)),
                 _ => frame,
             };
-            self.connections[*key].outbox.entry(entry.log, entry.seq, bytes.clone());
+            if self.connections[*key].outbox.entry(entry.log, entry.seq, bytes.clone()) {
+                self.stirred.push(*key);
+            }
         }
         match &entry.event {
             Event::Left { user } | Event::Removed { user, .. } => self.leave(id, *user),
