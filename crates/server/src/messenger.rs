@@ -95,14 +95,12 @@ pub struct Parts {
 impl Messenger {
     /// A messenger over its parts.
     pub fn new(parts: Parts) -> Result<Self, Failed> {
-        let hashing =
-            Hashing::new().map_err(|error| Failed::new("cannot hash passwords", error.to_string()))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 store: parts.store,
                 hub: parts.hub,
                 sessions: parts.sessions,
-                hashing,
+                hashing: Hashing::new(),
                 limiter: parts.limiter,
                 poems: Arc::new(parts.poems),
                 clock: parts.clock,
@@ -305,7 +303,7 @@ impl Messenger {
     }
 
     async fn prepare(&self, actor: &Actor, command: &Command) -> Result<Prepared, Refused> {
-        let mut prepared = Prepared::default();
+        let mut prepared = Prepared::of(command);
         match command {
             Command::ChangePassword { old, new } => {
                 names::password(new)?;
