@@ -102,6 +102,8 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     let last_at = Look { conn: &conn, beside: &beside }
         .last_at()
         .map_err(|cause| failed("finding the last entry", cause.into()))?;
+    // That went through the end of every log; the pages are not needed again soon.
+    conn.execute_batch("PRAGMA shrink_memory").map_err(|cause| failed("giving back memory", cause.into()))?;
 
     let wal_pages = Arc::new(AtomicU32::new(0));
     let pages = wal_pages.clone();

@@ -104,6 +104,8 @@ impl Reader for Look<'_> {
         let mut heads = heads()
             .map_err(|error| chinwag_domain::Failed::new("cannot find the ends of the logs", error))?;
         heads.sort_unstable();
+        // A page of each log was read for this, and none of them is needed again soon.
+        row::run(self.conn, "PRAGMA shrink_memory", [])?;
         Ok(heads)
     }
 
