@@ -16,8 +16,9 @@ use tokio::{
     },
 };
 
-/// So many connections leave from one address; beyond, its ports run out.
-const PER_ADDRESS: u32 = 20_000;
+/// So many connections leave from one address: its ports must not run out, and a closed connection keeps its own for
+/// a minute.
+const PER_ADDRESS: u32 = 2_000;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
 /// Opens a connection; `number` spreads many of them over the addresses of the loopback network.
@@ -33,20 +34,25 @@ pub(super) async fn open(server: &Address, number: u32) -> io::Result<(Incoming,
         server.authority()
     );
     stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() > 8192 {
+    let (mut read, write) = stream.into_split();
+    let mut buffer = Vec::new();
+    let from = loop {
+        if let Some(end) = buffer.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break end + 4;
+        }
+        if buffer.len() > 8192 {
             return Err(io::Error::other("the answer to the upgrade does not end"));
         }
-        // One byte at a time, so that no frame is swallowed; once for each connection.
-        head.push(stream.read_u8().await?);
-    }
-    if !head.starts_with(b"HTTP/1.1 101") {
-        let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+        if read.read_buf(&mut buffer).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    };
+    if !buffer.starts_with(b"HTTP/1.1 101") {
+        let line = String::from_utf8_lossy(&buffer).lines().next().unwrap_or_default().to_owned();
         return Err(io::Error::other(format!("the server did not upgrade: {line}")));
     }
-    let (read, write) = stream.into_split();
-    Ok((Incoming { read, buffer: Vec::new(), from: 0 }, Outgoing { write, buffer: Vec::new() }))
+    // What came behind the head is the first frames.
+    Ok((Incoming { read, buffer, from }, Outgoing { write, buffer: Vec::new() }))
 }
 
 async fn connect(address: SocketAddr, number: u32) -> io::Result<TcpStream> {
