@@ -72,6 +72,9 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").args(["--lazy", &text(&self.mount)]).stderr(Stdio::null()).status();
+        if self.unmount().is_err() {
+            let _ =
+                Command::new("umount").args(["--lazy", &text(&self.mount)]).stderr(Stdio::null()).status();
+        }
     }
 }
