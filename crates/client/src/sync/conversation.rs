@@ -149,7 +149,9 @@ impl Conversation {
     /// Moves one's own read cursor forward; backwards is ignored. Answers whether it moved.
     pub(super) fn read_to(&mut self, position: Position) -> bool {
         match &mut self.view.mine {
-            Some(mine) if position.seq > mine.read.seq => {
+            // With the same number, the one that knows of more messages: a place that was guessed here, because its
+            // entries are not at hand, is put right by what the server says.
+            Some(mine) if position > mine.read => {
                 mine.read = position;
                 mine.mentions.retain(|seq| *seq > position.seq);
                 true
