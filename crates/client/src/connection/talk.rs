@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use chinwag_protocol::{Answer, ConversationId, LogId, Reply, Seq};
+use chinwag_protocol::{Answer, ConversationId, LogId, Reply, Seq, ServerSignal, UserId};
 use tokio::{sync::oneshot, time::Instant};
 
-use crate::ClientError;
+use crate::{ClientError, sync::State};
 
 /// So many questions may be open at once.
 pub(super) const OPEN_MAX: usize = 256;
@@ -33,11 +33,15 @@ pub(super) struct Talk {
     /// No message is sent before this.
     pub(super) post_from: Instant,
     /// Users that were asked for already; nobody is asked for twice.
-    pub(super) asked_users: BTreeSet<chinwag_protocol::UserId>,
+    pub(super) asked_users: BTreeSet<UserId>,
     /// Up to where each conversation was reported as delivered.
     pub(super) delivered: BTreeMap<ConversationId, Seq>,
     /// Read cursors to be reported.
     pub(super) read: BTreeMap<ConversationId, Seq>,
+    /// The client went on from where it was, rather than from a snapshot.
+    pub(super) resumed: bool,
+    /// Up to where each conversation is read, as the server said.
+    noted: BTreeMap<ConversationId, Seq>,
     pub(super) heartbeat: Duration,
     pub(super) heard_at: Instant,
     pub(super) pinged_at: Instant,
@@ -56,6 +60,8 @@ impl Talk {
             asked_users: BTreeSet::new(),
             delivered: BTreeMap::new(),
             read: BTreeMap::new(),
+            resumed: false,
+            noted: BTreeMap::new(),
             heartbeat: Duration::from_secs(20),
             heard_at: now,
             pinged_at: now,
@@ -68,6 +74,26 @@ impl Talk {
         self.next_id += 1;
         self.open.insert(self.next_id, open);
         self.next_id
+    }
+
+    /// Notes what the server knows to be read.
+    pub(super) fn note_own_cursor(&mut self, signal: &ServerSignal, me: UserId) {
+        if let ServerSignal::Cursor(moved) = signal
+            && moved.user == me
+        {
+            self.noted.insert(moved.conversation, moved.read.seq);
+        }
+    }
+
+    /// Everything that was missed has come, one's own cursors included. What was read here and the server does not
+    /// know, because a connection was cut or it crashed, is told again.
+    pub(super) fn tell_read_again(&mut self, state: &State) {
+        for (conversation, seq) in state.reads() {
+            if self.noted.get(&conversation).is_none_or(|noted| *noted < seq) {
+                let read = self.read.entry(conversation).or_default();
+                *read = seq.max(*read);
+            }
+        }
     }
 
     /// Forgets questions whose askers have given up.

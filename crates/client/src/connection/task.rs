@@ -227,15 +227,21 @@ impl Task {
                 talk.heartbeat = heartbeat(welcome.heartbeat_ms);
                 let is_same = self.epoch.as_ref() == Some(&welcome.epoch);
                 self.epoch = Some(welcome.epoch);
-                let new = State::from(welcome.snapshot);
+                let mut new = State::from(welcome.snapshot);
                 let old = self.shared.state().take().filter(|_| is_same);
-                let skipped = match old {
-                    Some(old) => self.owed.jump(&old, &new),
+                let skipped = match &old {
+                    Some(old) => self.owed.jump(old, &new),
                     None => {
                         self.owed.clear();
                         Vec::new()
                     }
                 };
+                for (conversation, seq) in old.iter().flat_map(State::reads) {
+                    // Read here, and the server does not know it: a connection was cut, or it crashed.
+                    if new.mark_read(conversation, seq) {
+                        talk.read.insert(conversation, seq);
+                    }
+                }
                 *self.shared.state() = Some(new);
                 self.changed = true;
                 self.backlog.push_back(Happening::Fresh { skipped });
@@ -246,10 +252,14 @@ impl Task {
                 if let Some(state) = self.shared.state().as_mut() {
                     state.session = resumed.session;
                 }
+                talk.resumed = true;
                 self.ask_owed(link, talk).await
             }
             ServerFrame::CaughtUp {} => {
                 talk.online = true;
+                if let Some(state) = self.shared.state().as_ref().filter(|_| talk.resumed) {
+                    talk.tell_read_again(state);
+                }
                 self.shared.status.send_replace(Status::Online);
                 self.backlog.push_back(Happening::Online);
                 self.send_waiting(link, talk).await
@@ -258,6 +268,7 @@ impl Task {
             ServerFrame::Signal(signal) => {
                 if let Some(state) = self.shared.state().as_mut() {
                     state.apply_signal(&signal, crate::now());
+                    talk.note_own_cursor(&signal, state.me.id);
                 }
                 self.backlog.push_back(Happening::Signal(signal));
                 Ok(())

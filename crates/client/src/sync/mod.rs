@@ -207,6 +207,12 @@ impl State {
         })
     }
 
+    /// Up to where one has read, in every conversation one is in.
+    pub fn reads(&self) -> impl Iterator<Item = (ConversationId, Seq)> {
+        let mine = self.conversations.iter().filter_map(|(id, known)| Some((*id, known.view.mine.as_ref()?)));
+        mine.map(|(id, mine)| (id, mine.read.seq))
+    }
+
     fn move_cursor(&mut self, moved: &CursorMoved) {
         let Some(known) = self.conversations.get_mut(&moved.conversation) else { return };
         if moved.user == self.me.id {
