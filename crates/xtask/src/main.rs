@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`, `chaos`.
+//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`, `chaos`, `simulate`.
 //!
 //! Plain `std` and few dependencies, so that it compiles in seconds. It starts other programs and reads files; it
 //! knows nothing of what the messenger does.
@@ -9,6 +9,7 @@ mod cargo;
 mod chaos;
 mod run;
 mod shell;
+mod simulate;
 mod test;
 mod tidy;
 mod types;
@@ -30,6 +31,9 @@ usage: cargo xtask COMMAND
       --seed N          make the same choices again
       --long            many times longer
       --dev             with the build that tests use
+  simulate              the whole core in one thread, with faults, from seeds
+      --seeds N         how many, 10,000 if not said
+      --from SEED       from which on
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Some("types") => types::write(),
         Some("bench") => bench::run(&rest),
         Some("chaos") => chaos::run(&rest),
+        Some("simulate") => simulate::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

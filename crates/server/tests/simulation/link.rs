@@ -1,0 +1,589 @@
+//! One connection as its task in the server lives it (`src/connection.rs`), from one wait to the next.
+//!
+//! The hub, its state and the outbox are the real ones; the socket is a pipe of a few bytes, and each step does what
+//! the task does between two places where it can be interrupted.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use chinwag_domain::{Actor, Ask, Prepared, Reader, Request, Stop, Store, reading};
+use chinwag_protocol::{
+    ClientFrame, ClientSignal, Closing, ConversationId, CursorMoved, Entry, Hello, Kind, LogId, Millis,
+    Query, Refused, Resumed, Seq, ServerFrame, ServerSignal, SessionId, Snapshot, UserId, Welcome,
+};
+use chinwag_server::{
+    hub::{Hub, Identity, Key, Missing, Next, Opened, Outbox, frame},
+    messenger::reply,
+    sessions::{Known, Sessions},
+};
+
+use crate::{
+    canary::Canary,
+    chance::Chance,
+    disk::{Disk, Slot, take},
+    world::Rare,
+};
+
+type Opening = Pin<Box<dyn Future<Output = Option<Opened>>>>;
+
+/// What the connection waits for.
+#[expect(clippy::large_enum_variant, reason = "there are few connections, and each has one")]
+enum Phase {
+    Hello,
+    LookingUp {
+        hello: Hello,
+        asked: u64,
+        known: Slot<Known>,
+    },
+    Opening {
+        actor: Actor,
+        opening: Opening,
+        early: Option<Snapshot>,
+    },
+    /// Only in a connection that is broken on purpose: the snapshot before the hub.
+    SnapshotFirst {
+        known: Box<Known>,
+        snapshot: Slot<Snapshot>,
+    },
+    Snapshot {
+        snapshot: Slot<Snapshot>,
+    },
+    Talking,
+    CatchingUp {
+        missing: VecDeque<(LogId, Seq)>,
+        page: Page,
+    },
+    Cursors {
+        cursors: Slot<Vec<CursorMoved>>,
+        announce: bool,
+    },
+    Over,
+}
+
+enum Page {
+    Next { after: Option<Seq> },
+    Reading(Slot<(Vec<Entry>, bool)>),
+    Pushing { last: Seq, more: bool },
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Start {
+    Fresh,
+    Resumed,
+}
+
+/// What a connection works with.
+pub(crate) struct Around<'w> {
+    pub(crate) disk: &'w Arc<Disk>,
+    pub(crate) hub: &'w Hub,
+    pub(crate) sessions: &'w Arc<Sessions>,
+    pub(crate) rare: &'w Rare,
+    pub(crate) canary: Option<Canary>,
+    pub(crate) now: Millis,
+}
+
+pub(crate) struct Link {
+    pub(crate) device: usize,
+    phase: Phase,
+    pub(crate) outbox: Arc<Outbox>,
+    sending: VecDeque<Bytes>,
+    written: usize,
+    /// Whole frames that the client has not taken yet, and how much of the pipe is used.
+    pub(crate) to_client: VecDeque<(Bytes, usize)>,
+    piped: usize,
+    /// How much of a frame that is still being written the client has taken out of the pipe.
+    drained: usize,
+    pub(crate) from_client: VecDeque<ClientFrame>,
+    token: [u8; 32],
+    actor: Option<Actor>,
+    key: Option<Key>,
+    start: Option<Start>,
+    /// Cursors as they were told by the hub on this connection.
+    pub(crate) told: BTreeMap<(ConversationId, UserId), CursorMoved>,
+    /// Conversations at the beginning, for the canary that never asks again.
+    pub(crate) subscribed: Vec<ConversationId>,
+}
+
+impl Link {
+    pub(crate) fn new(device: usize, token: [u8; 32], hello: Hello, rare: &Rare) -> Self {
+        Self {
+            device,
+            phase: Phase::Hello,
+            outbox: Arc::new(Outbox::bounded(rare.outbox_bytes)),
+            sending: VecDeque::new(),
+            written: 0,
+            to_client: VecDeque::new(),
+            piped: 0,
+            drained: 0,
+            from_client: VecDeque::from([ClientFrame::Hello(hello)]),
+            token,
+            actor: None,
+            key: None,
+            start: None,
+            told: BTreeMap::new(),
+            subscribed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    pub(crate) fn user(&self) -> Option<UserId> {
+        self.actor.as_ref().map(|actor| actor.user)
+    }
+
+    /// The client takes a frame out of the pipe, or the part of one that is there.
+    pub(crate) fn take(&mut self) -> Option<Bytes> {
+        let Some((bytes, piped)) = self.to_client.pop_front() else {
+            self.piped -= self.written - self.drained;
+            self.drained = self.written;
+            return None;
+        };
+        self.piped -= piped;
+        Some(bytes)
+    }
+
+    /// The peer is gone.
+    pub(crate) fn cut(&mut self, hub: &Hub) {
+        if let Some(key) = self.key.take() {
+            hub.close(key);
+        }
+        self.sending.clear();
+        (self.written, self.drained) = (0, 0);
+        self.phase = Phase::Over;
+    }
+
+    /// Does what can be done before the next wait; whether that was anything.
+    pub(crate) fn step(&mut self, around: &Around<'_>, chance: &mut Chance) -> bool {
+        match self.proceed(around, chance) {
+            Ok(moved) => moved,
+            Err(reason) => {
+                let retry_after_ms =
+                    reason.retry_after_ms.or((reason.kind == Kind::Unavailable).then_some(1_000));
+                self.end(Closing { reason, retry_after_ms }, around.hub);
+                true
+            }
+        }
+    }
+
+    fn end(&mut self, closing: Closing, hub: &Hub) {
+        // What is half written is finished first, if the peer takes it; else it hears nothing.
+        self.sending.truncate(usize::from(self.written > 0));
+        self.sending.push_back(frame(&ServerFrame::Closing(closing)));
+        let last = std::mem::take(&mut self.sending);
+        for bytes in last {
+            self.piped += bytes.len() - std::mem::take(&mut self.written);
+            let piped = bytes.len() - std::mem::take(&mut self.drained);
+            self.to_client.push_back((bytes, piped));
+        }
+        self.cut(hub);
+    }
+
+    fn proceed(&mut self, around: &Around<'_>, chance: &mut Chance) -> Result<bool, Refused> {
+        match std::mem::replace(&mut self.phase, Phase::Talking) {
+            Phase::Over => {
+                self.phase = Phase::Over;
+                Ok(false)
+            }
+            Phase::Hello => self.hello(around),
+            Phase::LookingUp { hello, asked, known } => match take(&known) {
+                None => {
+                    self.phase = Phase::LookingUp { hello, asked, known };
+                    Ok(false)
+                }
+                Some(found) => {
+                    let known = found?;
+                    around.sessions.remember(self.token, &known, asked);
+                    self.open(around, hello, known);
+                    Ok(true)
+                }
+            },
+            Phase::SnapshotFirst { known, snapshot } => match take(&snapshot) {
+                None => {
+                    self.phase = Phase::SnapshotFirst { known, snapshot };
+                    Ok(false)
+                }
+                Some(found) => {
+                    let early = Some(found?);
+                    self.ask_hub(around, *known, None, early);
+                    Ok(true)
+                }
+            },
+            Phase::Opening { actor, mut opening, early } => {
+                match opening.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Pending => {
+                        self.phase = Phase::Opening { actor, opening, early };
+                        Ok(false)
+                    }
+                    Poll::Ready(opened) => self.opened(around, actor, opened.as_ref(), early),
+                }
+            }
+            Phase::Snapshot { snapshot } => match take(&snapshot) {
+                None => {
+                    self.phase = Phase::Snapshot { snapshot };
+                    Ok(false)
+                }
+                Some(found) => {
+                    self.welcome(around, found?);
+                    Ok(true)
+                }
+            },
+            Phase::Cursors { cursors, announce } => match take(&cursors) {
+                None => {
+                    self.phase = Phase::Cursors { cursors, announce };
+                    Ok(false)
+                }
+                Some(found) => {
+                    for moved in found? {
+                        self.sending.push_back(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
+                    }
+                    if announce {
+                        self.sending.push_back(frame(&ServerFrame::CaughtUp {}));
+                    }
+                    Ok(true)
+                }
+            },
+            Phase::CatchingUp { missing, page } => self.catch_up(around, chance, missing, page),
+            Phase::Talking => self.talk(around, chance),
+        }
+    }
+
+    fn hello(&mut self, around: &Around<'_>) -> Result<bool, Refused> {
+        let Some(ClientFrame::Hello(hello)) = self.from_client.pop_front() else {
+            self.phase = Phase::Hello;
+            return Ok(false);
+        };
+        match around.sessions.find(&self.token) {
+            Ok(known) => self.open(around, hello, known),
+            Err(asked) => {
+                let token = self.token;
+                let known = around.disk.ask(move |reader| known(reader, &token));
+                self.phase = Phase::LookingUp { hello, asked, known };
+            }
+        }
+        Ok(true)
+    }
+
+    fn open(&mut self, around: &Around<'_>, hello: Hello, known: Known) {
+        let skipped = u32::from(around.canary == Some(Canary::ResumeSkipsOne));
+        let resume: Option<Vec<(LogId, Seq)>> = hello
+            .resume
+            .map(|origin| origin.positions.iter().map(|(log, seq)| (*log, Seq(seq.0 + skipped))).collect());
+        if around.canary == Some(Canary::SnapshotThenSubscribe) {
+            let actor = actor(&known);
+            let snapshot = around.disk.ask(move |reader| reading::snapshot(reader, &actor));
+            self.phase = Phase::SnapshotFirst { known: Box::new(known), snapshot };
+            return;
+        }
+        self.ask_hub(around, known, resume, None);
+    }
+
+    fn ask_hub(
+        &mut self,
+        around: &Around<'_>,
+        known: Known,
+        resume: Option<Vec<(LogId, Seq)>>,
+        early: Option<Snapshot>,
+    ) {
+        let (hub, outbox, actor) = (around.hub.clone(), Arc::clone(&self.outbox), actor(&known));
+        let mut opening: Opening =
+            Box::pin(async move { hub.open(known.identity.clone(), outbox, resume).await });
+        // The first poll sends the question; the answer cannot be there yet.
+        let _ = opening.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.phase = Phase::Opening { actor, opening, early };
+    }
+
+    fn opened(
+        &mut self,
+        around: &Around<'_>,
+        actor: Actor,
+        opened: Option<&Opened>,
+        early: Option<Snapshot>,
+    ) -> Result<bool, Refused> {
+        let session = actor.session;
+        match opened {
+            Some(Opened::Fresh(key)) => {
+                self.key = Some(*key);
+                self.actor = Some(actor.clone());
+                match early {
+                    Some(snapshot) => self.welcome(around, snapshot),
+                    None => {
+                        let snapshot = around.disk.ask(move |reader| reading::snapshot(reader, &actor));
+                        self.phase = Phase::Snapshot { snapshot };
+                    }
+                }
+            }
+            Some(Opened::Resumed(key)) => {
+                self.key = Some(*key);
+                self.subscribe(around, actor.user);
+                self.actor = Some(actor);
+                self.start = Some(Start::Resumed);
+                self.sending
+                    .push_back(frame(&ServerFrame::Resumed(Resumed { session, heartbeat_ms: 20_000 })));
+            }
+            Some(Opened::TooMany) => {
+                return Err(Refused::too_many(
+                    "too_many_connections",
+                    "too many connections at once",
+                    30_000,
+                ));
+            }
+            Some(Opened::Ended) | None => return Err(Refused::not_signed_in()),
+        }
+        Ok(true)
+    }
+
+    fn welcome(&mut self, around: &Around<'_>, snapshot: Snapshot) {
+        self.subscribe(around, snapshot.me.id);
+        self.start = Some(Start::Fresh);
+        let welcome = Welcome { epoch: around.disk.epoch(), heartbeat_ms: 20_000, snapshot };
+        self.sending.push_back(frame(&ServerFrame::Welcome(Box::new(welcome))));
+    }
+
+    fn subscribe(&mut self, around: &Around<'_>, user: UserId) {
+        if around.canary == Some(Canary::MembershipAtSubscribeOnly) {
+            let mine = around.disk.look(|reader| reader.memberships(user)).unwrap_or_default();
+            self.subscribed = mine.iter().map(|member| member.conversation).collect();
+        }
+    }
+
+    fn talk(&mut self, around: &Around<'_>, chance: &mut Chance) -> Result<bool, Refused> {
+        let mut moved = false;
+        if self.sending.is_empty() {
+            match self.outbox.next(&mut self.sending, around.rare.write_frames, 64 * 1024) {
+                Next::Write => moved = true,
+                Next::CatchUp(_) if around.canary == Some(Canary::MissingForgotten) => return Ok(true),
+                Next::CatchUp(missing) => {
+                    self.begin_catching_up(missing);
+                    return Ok(true);
+                }
+                Next::Close(closing) => {
+                    self.end(*closing, around.hub);
+                    return Ok(true);
+                }
+                Next::Wait => match self.start.take() {
+                    Some(Start::Resumed) => {
+                        self.ask_cursors(around, true);
+                        return Ok(true);
+                    }
+                    Some(Start::Fresh) => self.sending.push_back(frame(&ServerFrame::CaughtUp {})),
+                    None if self.outbox.signals_were_lost() => {
+                        self.ask_cursors(around, false);
+                        return Ok(true);
+                    }
+                    None => {}
+                },
+            }
+        }
+        moved |= self.write(around, chance);
+        if self.outbox.is_closing() {
+            if let Next::Close(closing) = self.outbox.next(&mut VecDeque::new(), 0, 0) {
+                self.end(*closing, around.hub);
+            }
+            return Ok(true);
+        }
+        if self.outbox.may_ask()
+            && let Some(frame) = self.from_client.pop_front()
+        {
+            self.frame(around, frame);
+            moved = true;
+        }
+        Ok(moved)
+    }
+
+    fn ask_cursors(&mut self, around: &Around<'_>, announce: bool) {
+        let actor = self.actor.clone().expect("signed in");
+        let cursors = around.disk.ask(move |reader| reading::own_cursors(reader, &actor));
+        self.phase = Phase::Cursors { cursors, announce };
+    }
+
+    fn begin_catching_up(&mut self, missing: Missing) {
+        self.phase =
+            Phase::CatchingUp { missing: missing.into_iter().collect(), page: Page::Next { after: None } };
+    }
+
+    fn catch_up(
+        &mut self,
+        around: &Around<'_>,
+        chance: &mut Chance,
+        mut missing: VecDeque<(LogId, Seq)>,
+        page: Page,
+    ) -> Result<bool, Refused> {
+        let Some((log, first)) = missing.front().copied() else { return Ok(true) };
+        let (page, moved) = match page {
+            Page::Next { after } => {
+                let after = after.unwrap_or_else(|| first.prev());
+                (Page::Reading(self.ask_missed(around, log, after)), true)
+            }
+            Page::Reading(slot) => match take(&slot) {
+                None => (Page::Reading(slot), false),
+                Some(found) => {
+                    let (entries, more) = found?;
+                    match entries.last().map(|entry| entry.seq) {
+                        Some(last) => {
+                            let frames = entries.into_iter().map(|entry| frame(&ServerFrame::Entry(entry)));
+                            self.sending.extend(frames);
+                            (Page::Pushing { last, more }, true)
+                        }
+                        None => {
+                            missing.pop_front();
+                            (Page::Next { after: None }, true)
+                        }
+                    }
+                }
+            },
+            Page::Pushing { last, more } => {
+                let moved = self.write(around, chance);
+                if self.sending.is_empty() {
+                    self.outbox.sent(log, last);
+                    if more {
+                        (Page::Next { after: Some(last) }, true)
+                    } else {
+                        missing.pop_front();
+                        (Page::Next { after: None }, true)
+                    }
+                } else if let (true, Next::Close(closing)) = (self.outbox.is_closing(), self.outbox_closing())
+                {
+                    self.end(*closing, around.hub);
+                    return Ok(true);
+                } else {
+                    (Page::Pushing { last, more }, moved)
+                }
+            }
+        };
+        self.phase = Phase::CatchingUp { missing, page };
+        Ok(moved)
+    }
+
+    fn outbox_closing(&self) -> Next {
+        match self.outbox.is_closing() {
+            true => self.outbox.next(&mut VecDeque::new(), 0, 0),
+            false => Next::Wait,
+        }
+    }
+
+    fn ask_missed(&self, around: &Around<'_>, log: LogId, after: Seq) -> Slot<(Vec<Entry>, bool)> {
+        let (actor, page) = (self.actor.clone().expect("signed in"), around.rare.page);
+        if around.canary == Some(Canary::CatchUpWithoutRight) {
+            return around.disk.ask(move |reader| {
+                reading::own_cursors(reader, &actor)?;
+                let entries = reader.entries(log, after, Seq(u32::MAX), page)?;
+                let more = entries.len() == page;
+                Ok((entries, more))
+            });
+        }
+        around.disk.ask(move |reader| reading::missed(reader, &actor, log, after, page))
+    }
+
+    /// Writes as much as the pipe takes, or a part of it.
+    fn write(&mut self, around: &Around<'_>, chance: &mut Chance) -> bool {
+        let mut room = around.rare.pipe_bytes.saturating_sub(self.piped);
+        if chance.one_in(3) {
+            room = chance.below(room + 1);
+        }
+        let moved = room > 0 && !self.sending.is_empty();
+        while room > 0
+            && let Some(first) = self.sending.front()
+        {
+            let part = room.min(first.len() - self.written);
+            self.written += part;
+            self.piped += part;
+            room -= part;
+            if self.written == first.len() {
+                let piped = self.written - std::mem::take(&mut self.drained);
+                self.written = 0;
+                self.to_client.extend(self.sending.pop_front().map(|bytes| (bytes, piped)));
+            }
+        }
+        moved
+    }
+
+    fn frame(&mut self, around: &Around<'_>, asked: ClientFrame) {
+        let (Some(actor), Some(key)) = (self.actor.clone(), self.key) else { return };
+        let outbox = Arc::clone(&self.outbox);
+        match asked {
+            ClientFrame::Command { id, command } => {
+                if !self.may_ask(id) {
+                    return;
+                }
+                let request = Request::Command { actor, command, prepared: Prepared::default() };
+                let ticket = Box::new(move |verdict| {
+                    outbox.answer(frame(&match reply(verdict) {
+                        Ok(reply) => ServerFrame::Done { id, reply },
+                        Err(refused) => ServerFrame::Refused { id: Some(id), refused },
+                    }));
+                });
+                around.disk.transact(Ask { request, ticket });
+            }
+            ClientFrame::Query { id, get } => {
+                if self.may_ask(id) {
+                    query(around, actor, outbox, id, get);
+                }
+            }
+            ClientFrame::Signal(ClientSignal::Watch { users }) => {
+                let hub = around.hub.clone();
+                around.disk.read(Box::new(move |reader| {
+                    let reader = reader.expect("the simulated disk reads");
+                    if let Ok(users) = reading::watchable(reader, &actor, &users) {
+                        hub.signal(key, actor.user, ClientSignal::Watch { users });
+                    }
+                }));
+            }
+            ClientFrame::Signal(signal) => around.hub.signal(key, actor.user, signal),
+            ClientFrame::Ping {} => self.outbox.reply(frame(&ServerFrame::Pong {})),
+            ClientFrame::Hello(_) => {}
+        }
+    }
+
+    fn may_ask(&self, id: u64) -> bool {
+        let may = self.outbox.ask();
+        if !may {
+            let refused = Refused::too_many("busy", "too many open questions", 1_000);
+            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
+        }
+        may
+    }
+}
+
+fn query(around: &Around<'_>, actor: Actor, outbox: Arc<Outbox>, id: u64, get: Query) {
+    let (now, page) = (around.now, around.rare.page);
+    around.disk.read(Box::new(move |reader| {
+        let get = match get {
+            Query::Entries { log, after, limit } => {
+                Query::Entries { log, after, limit: limit.min(page as u16) }
+            }
+            other => other,
+        };
+        let answer = reader.map_err(Stop::from).and_then(|reader| reading::answer(reader, &actor, &get, now));
+        outbox.answer(frame(&match answer {
+            Ok(answer) => ServerFrame::Answer { id, answer },
+            Err(Stop::Refused(refused)) => ServerFrame::Refused { id: Some(id), refused },
+            Err(Stop::Failed(failed)) => panic!("{failed}: {}", failed.cause),
+        }));
+    }));
+}
+
+fn actor(known: &Known) -> Actor {
+    Actor { user: known.identity.user, session: known.identity.session, door: None }
+}
+
+fn known(reader: &dyn Reader, token: &[u8; 32]) -> chinwag_domain::Known<Known> {
+    let session = reader.session_by_token(token)?.ok_or_else(Refused::not_signed_in)?;
+    let user =
+        reader.user(session.user)?.filter(|user| user.is_active()).ok_or_else(Refused::not_signed_in)?;
+    let identity = Identity {
+        user: user.id,
+        session: SessionId(session.id.0),
+        directory: true,
+        invisible: user.settings.invisible,
+        hide_read: user.settings.hide_read,
+    };
+    Ok(Known { identity, door: None, seen_at: session.seen_at })
+}
