@@ -38,6 +38,12 @@ pub struct Hashing {
     decoy: Arc<str>,
 }
 
+impl Default for Hashing {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Hashing {
     /// As many permits as there are cores.
     pub fn new() -> Self {
