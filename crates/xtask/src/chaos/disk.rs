@@ -4,6 +4,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Result, bail};
@@ -57,7 +58,17 @@ impl Disk {
     }
 
     pub(super) fn mount(&self) -> Result<()> {
-        does("mount", &["-o", "loop", &text(&self.image), &text(&self.mount)])
+        for _ in 0..100 {
+            does("mount", &["-o", "loop", &text(&self.image), &text(&self.mount)])?;
+            let probe = self.mount.join("probe");
+            if std::fs::write(&probe, "").is_ok() {
+                return Ok(());
+            }
+            // Whoever made a mount namespace of his own meanwhile (a browser's sandbox) keeps the one that is cut.
+            self.unmount()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        bail!("the file system that was cut stays in use by somebody else")
     }
 
     /// What was not synced is gone.
