@@ -333,7 +333,7 @@ impl World {
                         let member = self.disk.look(|reader| reader.member(id, user)).unwrap();
                         if member.is_some_and(|member| !member.is_active()) {
                             let told = frame(&ServerFrame::Entry(Entry::clone(entry)));
-                            link.outbox.entry(entry.log, entry.seq, told);
+                            let _ = link.outbox.entry(entry.log, entry.seq, told);
                         }
                     }
                 }
