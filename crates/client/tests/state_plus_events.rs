@@ -140,7 +140,7 @@ impl World {
             verified: Some(1),
             password: Some("hash".into()),
             token: Some(self.token()),
-            bot_answer: None,
+            ..Prepared::of(&command)
         };
         let actor = Actor { user, session, door: None };
         match self.ask(Request::Command { actor, command, prepared }) {

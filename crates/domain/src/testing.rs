@@ -92,8 +92,13 @@ impl World {
     pub(crate) fn command_request(&self, actor: &Actor, command: Command) -> Request {
         let verified = self.credentials.get(&actor.user).map(|credentials| credentials.version);
         let token = Some(Token { plain: "plain".into(), hash: [254; 32] });
-        let prepared =
-            Prepared { verified, password: Some("hash of a new one".into()), token, bot_answer: None, fingerprint: None };
+        let prepared = Prepared {
+            verified,
+            password: Some("hash of a new one".into()),
+            token,
+            bot_answer: None,
+            fingerprint: None,
+        };
         Request::Command { actor: actor.clone(), command, prepared }
     }
 

@@ -8,14 +8,12 @@ use super::{
 };
 use crate::history::{Record, Seen, What};
 
-/// After faults have ended, how long anything may take.
-const IN_TIME_US: u64 = 5_000_000;
 /// How long a question may stay open at any time.
 const ANSWER_US: u64 = 30_000_000;
 /// How long after a connection began something may come twice, because it was told just then.
 const AROUND_US: u64 = 1_000_000;
 
-pub(super) fn check(book: &Book<'_>, findings: &mut Findings) {
+pub(super) fn check(book: &Book<'_>, in_time_us: u64, findings: &mut Findings) {
     let known = known(book);
     let heal = book.records.iter().find(|record| record.what == What::Heal).map(|record| record.ts_mono);
     let mut clients: HashMap<u32, Client> = HashMap::new();
@@ -46,7 +44,8 @@ pub(super) fn check(book: &Book<'_>, findings: &mut Findings) {
             What::Entry { entry } => {
                 let told = known.get(&(entry.log.as_str(), entry.seq)).copied().unwrap_or_default();
                 if let (Some(heal), Some((_, since))) = (heal, client.open) {
-                    in_time(record, line, entry, told.max(heal.max(since)), findings);
+                    let late_at = told.max(heal.max(since)) + in_time_us;
+                    in_time(record, line, entry, late_at, findings);
                 }
                 client.hear(book, entry, line, told, findings);
             }
@@ -222,10 +221,10 @@ fn known<'h>(book: &Book<'h>) -> HashMap<(&'h str, u32), u64> {
     known
 }
 
-fn in_time(record: &Record, line: usize, entry: &Seen, since: u64, findings: &mut Findings) {
-    let late = record.ts_mono.saturating_sub(since);
-    if late > IN_TIME_US {
-        let what = format!("{} {} came {} ms late", entry.log, entry.seq, late / 1000);
+fn in_time(record: &Record, line: usize, entry: &Seen, late_at: u64, findings: &mut Findings) {
+    if record.ts_mono > late_at {
+        let late_ms = (record.ts_mono - late_at) / 1000;
+        let what = format!("{} {} came {late_ms} ms too late", entry.log, entry.seq);
         findings.add("K12", &[line], what);
     }
 }

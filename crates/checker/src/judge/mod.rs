@@ -19,7 +19,7 @@ mod delivery;
 mod order;
 mod set;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::history::{Record, What};
 
@@ -95,13 +95,21 @@ impl Findings {
     }
 }
 
+/// After faults have ended, how long anything may take (L6).
+pub const IN_TIME: Duration = Duration::from_secs(5);
+
 /// Judges a history.
 pub fn judge(records: &[Record]) -> Report {
+    judge_within(records, IN_TIME)
+}
+
+/// Judges a history of a machine that may be busy with other things: everything must come within `in_time`.
+pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
     let book = book::Book::read(records);
     let mut findings = Findings::default();
     set::check(&book, &mut findings);
     order::check(&book, &mut findings);
-    delivery::check(&book, &mut findings);
+    delivery::check(&book, u64::try_from(in_time.as_micros()).unwrap_or(u64::MAX), &mut findings);
     cursor::check(&book, &mut findings);
     let mut report = Report { violations: findings.0, ..Report::default() };
     for record in records {

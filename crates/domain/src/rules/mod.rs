@@ -88,7 +88,9 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 posting: *posting,
                 members,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| conversation::create(plan, actor, &new))
+            once(plan, actor.user, client_id, command, prepared, |plan| {
+                conversation::create(plan, actor, &new)
+            })
         }
         Command::ChangeConversation { conversation, change } => {
             conversation::change(plan, actor, *conversation, change)
@@ -112,7 +114,9 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 uses: *uses,
                 role: *role,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| invite::create(plan, actor, prepared, &new))
+            once(plan, actor.user, client_id, command, prepared, |plan| {
+                invite::create(plan, actor, prepared, &new)
+            })
         }
         Command::RevokeInvite { conversation, invite } => invite::revoke(plan, actor, *conversation, *invite),
         Command::UseInvite { token } => invite::redeem(plan, actor, token),
@@ -124,7 +128,9 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 reply_to: *reply_to,
                 thread: *thread,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| message::post(plan, actor, prepared, &new))
+            once(plan, actor.user, client_id, command, prepared, |plan| {
+                message::post(plan, actor, prepared, &new)
+            })
         }
         Command::Edit { conversation, message, text } => {
             message::edit(plan, actor, *conversation, *message, text)
