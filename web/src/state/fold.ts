@@ -164,9 +164,13 @@ const mentions_max = 100;
 
 type Mine = NonNullable<ConversationView["mine"]>;
 
-/** Moves one's own read cursor forward, never back. */
+/**
+ * Moves one's own read cursor forward, never back. Of two places with the same number the one that knows of more
+ * messages is right: the other was guessed here, while its entries were not at hand.
+ */
 export function withRead(mine: Mine, read: Mine["read"]): Mine {
-  if (read.seq <= mine.read.seq) return mine;
+  const { seq, messages } = mine.read;
+  if (read.seq < seq || (read.seq === seq && read.messages <= messages)) return mine;
   return withMentions({ ...mine, read }, (seq) => seq > read.seq);
 }
 
