@@ -145,16 +145,17 @@ fn m3_changes_of_older_messages_are_hidden_from_a_newer_member() {
     let edit = world.record(LOG, ANNA, Event::Edited { message: old, text: "secret".to_owned() });
     let new = world.say(ANNA, "new");
     world.record(LOG, ANNA, Event::Edited { message: new, text: "open".to_owned() });
-    let seen: Vec<Event> = bee
+    let seen: Vec<(UserId, Event)> = bee
         .frames()
         .into_iter()
         .map(|frame| match frame {
-            ServerFrame::Entry(entry) => entry.event,
+            ServerFrame::Entry(entry) => (entry.by, entry.event),
             other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(joined, Seq(3));
-    assert_eq!(seen[0], Event::Hidden {});
+    assert_eq!(seen[0], (UserId(0), Event::Hidden {}), "nor is it told who did it");
+    let seen: Vec<Event> = seen.into_iter().map(|(_, event)| event).collect();
     assert!(matches!(seen[1], Event::Message(_)) && matches!(seen[2], Event::Edited { .. }));
     assert_eq!(anna.entries()[0], (LOG, edit));
 }
