@@ -57,6 +57,7 @@ scenario("what waits is still there after a reload, and is sent once", async (wo
   const annas = await world.visit(context, hash);
   await annas.connected();
   await annas.say("before the crash");
+  await annas.remembered();
   await world.server.crash();
   await annas.cutOff();
   await annas.write("first without a server");

@@ -32,6 +32,28 @@ export class Screen {
     await this.page.locator(".me .state", { hasText: "Online" }).waitFor({ state: "attached" });
   }
 
+  /** Waits until the page has written down with what it would begin again. */
+  async remembered() {
+    await this.page.evaluate(
+      () =>
+        new Promise((resolve, reject) => {
+          const opening = indexedDB.open("chinwag");
+          opening.onerror = () => reject(opening.error);
+          opening.onsuccess = () => {
+            const look = () => {
+              const found = opening.result.transaction("kept").objectStore("kept").get("kept");
+              found.onsuccess = () => {
+                if (!found.result) return requestAnimationFrame(look);
+                opening.result.close();
+                resolve();
+              };
+            };
+            look();
+          };
+        }),
+    );
+  }
+
   /** Waits until it has noticed that it is cut off. */
   async cutOff() {
     await this.page.locator(".me .state", { hasText: "Offline" }).waitFor({ state: "attached" });

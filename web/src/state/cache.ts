@@ -66,10 +66,12 @@ export class Cache {
     }
   }
 
-  /** Everything is to be written anew. */
+  /** Everything is to be written anew, and soon: until then a page that closes leaves nothing to begin with. */
   everything(): void {
     this.#all = true;
-    this.#later();
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#later(0);
   }
 
   conversation(id: ConversationId): void {
@@ -114,9 +116,9 @@ export class Cache {
     this.#stopWatching();
   }
 
-  #later(): void {
+  #later(after_ms = delay_ms): void {
     this.#dirty = true;
-    this.#timer ??= setTimeout(() => void this.flush(), delay_ms);
+    this.#timer ??= setTimeout(() => void this.flush(), after_ms);
   }
 
   async #write(): Promise<void> {
@@ -157,5 +159,7 @@ async function write(
   for (const [id, conversation] of conversations)
     work.push(conversation ? stored.put(conversation) : stored.delete(id));
   for (const profile of people) work.push(change.objectStore("people").put(profile));
+  // A page that goes away takes what is not committed with it.
+  change.commit();
   await Promise.all([...work, change.done]);
 }
