@@ -5,8 +5,10 @@
 //! and folders that a scenario made itself are ended by it.
 
 mod disk;
+mod network;
 mod process;
 mod scenarios;
+mod storage;
 
 use std::{path::PathBuf, process::Command};
 
@@ -51,6 +53,13 @@ pub(crate) struct Scenario {
     run: fn(&Bed) -> Result<Verdict>,
 }
 
+/// All rows, a module for each kind of fault.
+const SCENARIOS: &[&[Scenario]] = &[scenarios::ALL, storage::ALL, network::ALL];
+
+fn all() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().copied().flatten()
+}
+
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mut wanted = Vec::new();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
@@ -62,7 +71,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             "--long" => times = 20,
             "--dev" => profile = Profile { arguments: &[], folder: "debug" },
             "--seed" => seed = arguments.next().map(|text| text.parse()).transpose()?.unwrap_or(seed),
-            id if scenarios::ALL.iter().any(|scenario| scenario.id == id) => wanted.push(id),
+            id if all().any(|scenario| scenario.id == id) => wanted.push(id),
             other => bail!("there is no scenario {other}"),
         }
     }
@@ -76,7 +85,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Bed { server: target.join("chinwag"), checker: target.join("chinwag-checker"), seed, times, profile };
     println!("seed {seed}");
     let mut lines = Vec::new();
-    for scenario in scenarios::ALL.iter().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
+    for scenario in all().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
         progress.say(&format!("{} {}", scenario.id, scenario.what));
         let line = match (scenario.run)(&bed) {
             Ok(Verdict::Passed(figures)) => format!("PASSED {} {figures}", scenario.id),
