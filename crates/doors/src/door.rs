@@ -1,13 +1,14 @@
 //! The one shape of all doors: tell it what happened, ask it what to do, until it has nothing more to say.
 
-use std::{net::SocketAddr, ops::Add, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Add, time::Duration};
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, Device, Entry, Query, Refused, Reply, ServerSignal, SignedIn,
+    Answer, ClientSignal, Command, Device, Entry, Profile, Query, Refused, Reply, ServerSignal, SignedIn,
+    Snapshot,
 };
 use serde::{Deserialize, Serialize};
 
-/// A translator of one wire format, for all links that speak it on one listener.
+/// A translator of one wire format, for all links that speak it at one door of the server.
 ///
 /// The listener calls [`handle`](Self::handle) once for each thing that happened, then [`poll`](Self::poll)
 /// until it answers `None`, and does what it was told in that order.
@@ -31,15 +32,15 @@ impl Add<Duration> for Moment {
 }
 
 /// One line of transport: a TCP or WebSocket connection, or one peer's address on a UDP socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u32);
 
 /// A question of the door's, numbered by the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AskId(pub u64);
 
 /// A link that the door wants to have, numbered by the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u32);
 
 /// What happened.
@@ -59,12 +60,25 @@ pub enum Input<'a> {
         /// Which.
         dial: DialId,
     },
-    /// Bytes came in: any piece of a stream, a whole datagram, or a whole WebSocket message.
+    /// Bytes came in: any piece of a stream, a whole datagram, or a whole message of a transport that has such.
     Bytes {
         /// Where.
         link: LinkId,
         /// What.
         bytes: &'a [u8],
+    },
+    /// All that the door sent on a link has left for the other end. Told once after each burst.
+    Drained {
+        /// Where.
+        link: LinkId,
+    },
+    /// The listener is about to close a link: its session was ended, or the server stops. What the door says to
+    /// this is still sent; [`Input::Closed`] follows.
+    Ended {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        reason: &'a Refused,
     },
     /// A link is gone, whoever closed it. The last input that names it.
     Closed {
@@ -78,12 +92,26 @@ pub enum Input<'a> {
         /// What came of it.
         result: Result<Given, Refused>,
     },
-    /// Something happened that the user signed in on this link may know; in the order of each log.
+    /// Who somebody is, or is now. Told before anything that names them by number: an entry, a snapshot, an
+    /// answer, a signal.
+    Profile {
+        /// Who.
+        profile: &'a Profile,
+    },
+    /// Something happened that the user signed in on this link may know; in the order of each log, each once.
+    ///
+    /// After a sign-in these are first, of each conversation, the entries after what was delivered to him
+    /// before; then, after [`Input::CaughtUp`], what happens from now on.
     Entry {
         /// For whom.
         link: LinkId,
         /// What.
-        entry: &'a Arc<Entry>,
+        entry: &'a Entry,
+    },
+    /// What waited for the user who signed in has been told.
+    CaughtUp {
+        /// For whom.
+        link: LinkId,
     },
     /// Something passing.
     Signal {
@@ -99,7 +127,7 @@ pub enum Input<'a> {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send bytes; on a datagram link they are one datagram, on a WebSocket one message.
+    /// Send bytes; on a datagram link they are one datagram, on a transport of messages one message.
     Send {
         /// Where.
         link: LinkId,
@@ -108,19 +136,27 @@ pub enum Output {
     },
     /// Ask on behalf of whoever is signed in on a link.
     Ask {
-        /// The door's number for it; the answer comes as [`Input::Answered`].
+        /// The door's number for it, used once; the answer comes as [`Input::Answered`].
         ask: AskId,
         /// On whose behalf.
         link: LinkId,
         /// What.
         question: Box<Question>,
     },
-    /// Pass something on for whoever is signed in on a link: a cursor, presence, typing.
+    /// Pass something on for whoever is signed in on a link: a cursor, presence, typing, whom to watch.
     Signal {
         /// For whom.
         link: LinkId,
         /// What.
         signal: ClientSignal,
+    },
+    /// Tell no entries and signals on a link, or go on telling them. The listener, and behind it the log, keeps
+    /// what waits: a door never has to.
+    Hold {
+        /// Which.
+        link: LinkId,
+        /// Whether to hold.
+        hold: bool,
     },
     /// Open a link to an address. The listener refuses all but the address of a peer.
     Dial {
@@ -142,28 +178,53 @@ pub enum Output {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Question {
-    /// Make an account and sign the link in.
+    /// Make an account. Nobody is signed in by it.
     Register(Device),
-    /// Sign the link in.
+    /// Sign the link in, for as long as it lives.
     SignIn(Device),
-    /// Sign the link out; it stays open.
+    /// Sign the link in as a guest of this handle, who is known by the address of the link's peer.
+    Guest {
+        /// The name.
+        handle: String,
+    },
+    /// Start a session that outlives the link, for whoever knows the password. The link is not signed in.
+    Token(Device),
+    /// Sign the link in with the token of such a session.
+    Enter {
+        /// The token.
+        token: String,
+    },
+    /// Sign the link out; it stays open. A session from [`Question::SignIn`] or [`Question::Guest`] ends, one
+    /// from [`Question::Token`] too.
     SignOut {},
     /// Change something.
     Command(Command),
     /// Read something.
     Query(Query),
+    /// What the built-in bot says to `/time`, without saying it in a conversation.
+    Time {},
+    /// What the built-in bot says to `/poem`.
+    Poem {
+        /// Which, from 1.
+        number: u32,
+    },
 }
 
 /// What a question was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Given {
-    /// The link is signed in: entries follow. The token stays with the listener.
-    SignedIn(SignedIn),
-    /// The link is signed out.
-    SignedOut {},
+    /// It was done, and there is nothing to tell.
+    Done {},
+    /// The link is signed in: entries follow. The state as of now, in which `positions` are where the user's own
+    /// log and the directory go on; conversations go on after what was delivered before.
+    SignedIn(Box<Snapshot>),
+    /// A session was started; this names it.
+    Token(SignedIn),
     /// A command was done.
     Reply(Reply),
     /// A query was answered.
     Answer(Answer),
+    /// What the bot says.
+    Text(String),
 }

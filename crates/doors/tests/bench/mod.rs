@@ -5,8 +5,6 @@
 
 pub(crate) mod transcript;
 
-use std::sync::Arc;
-
 use chinwag_doors::{Door, Input, Moment, Output};
 use transcript::{Line, Step, Transcript};
 
@@ -65,8 +63,12 @@ impl Bench<'_> {
                 self.handle(Input::Answered { ask: *ask, result: *result.clone() });
             }
             Step::Entry { link, entry } => {
-                self.handle(Input::Entry { link: *link, entry: &Arc::new(*entry.clone()) });
+                self.handle(Input::Entry { link: *link, entry });
             }
+            Step::Profile(profile) => self.handle(Input::Profile { profile }),
+            Step::CaughtUp(link) => self.handle(Input::CaughtUp { link: *link }),
+            Step::Drained(link) => self.handle(Input::Drained { link: *link }),
+            Step::Ended { link, reason } => self.handle(Input::Ended { link: *link, reason }),
             Step::Signal { link, signal } => self.handle(Input::Signal { link: *link, signal }),
             Step::Wait(time) => {
                 let until = self.now + *time;

@@ -11,11 +11,25 @@
 //! refuse 1 {"kind":"not_found",…}         or refused
 //! entry 1 {"log":"c7","seq":1,…}          an entry for who is signed in on link 1
 //! signal 1 {"typing":{…}}                 a signal for the same
+//! caught-up 1                             what waited for him has been told
+//! drained 1                               all that was sent on link 1 has left
+//! ended 1 {"kind":"not_signed_in",…}      link 1 is about to be closed, for this reason
 //! wait 1500ms                             time passes; a wish to be woken within it is granted
+//!
+//! person 3 bee Bee Two                    who user 3 is: handle and display name
+//! signed-in 1 2 ade c7:group:tea          the door's question 1 is answered: signed in as user 2, who is in these
+//!                                         conversations: c7:group:HANDLE, c7:channel:HANDLE, c7:direct:PEER
+//! entered 1 c9:group:tea                  the user of link 1 has entered a conversation
+//! message 1 c7 12 by 3 Tea?               a message, for who is signed in on link 1; escapes as in bytes
+//! posted 1 c7 12                          the door's question 1 is answered: posted as that entry
+//! done 1                                  it is answered: the command was done
+//! is-done 1                               it is answered with `Given::Done`
 //!
 //! 1< 0|OK\n                               the door sends exactly these bytes, in one piece
 //! ask 1 on 1 {"sign_in":{…}}              asks its question 1 on behalf of link 1
 //! passes-on 1 {"cursor":{…}}              passes a signal on for link 1
+//! hold 1                                  wants to be told no entries on link 1
+//! go 1                                    wants to be told them again
 //! dial 1 127.0.0.1:9000                   wants a link
 //! wake 5000ms                             wants to be woken at this time after the start
 //! close 1                                 closes link 1
@@ -24,7 +38,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chinwag_doors::{AskId, DialId, Given, LinkId, Moment, Output};
-use chinwag_protocol::{Entry, Refused, ServerSignal};
+use chinwag_protocol::{
+    ConversationId, ConversationKind, ConversationView, Entry, Event, History, LogId, MessageBody, Millis,
+    MyMembership, Position, Posted, Posting, Profile, Refused, Reply, Role, Seq, ServerSignal, SessionId,
+    Settings, Snapshot, UserId, UserKind,
+};
 
 /// What happens, or what is expected of the door.
 #[derive(Debug)]
@@ -36,6 +54,10 @@ pub(crate) enum Step {
     Answered { ask: AskId, result: Box<Result<Given, Refused>> },
     Entry { link: LinkId, entry: Box<Entry> },
     Signal { link: LinkId, signal: Box<ServerSignal> },
+    Profile(Box<Profile>),
+    CaughtUp(LinkId),
+    Drained(LinkId),
+    Ended { link: LinkId, reason: Box<Refused> },
     Wait(Duration),
     Expect(Output),
 }
@@ -96,6 +118,28 @@ fn step(line: &str) -> Result<Step, String> {
             let (link, body) = numbered(rest)?;
             Ok(Step::Signal { link: LinkId(link), signal: json(body)? })
         }
+        "caught-up" => Ok(Step::CaughtUp(LinkId(number(rest)?))),
+        "drained" => Ok(Step::Drained(LinkId(number(rest)?))),
+        "ended" => {
+            let (link, body) = numbered(rest)?;
+            Ok(Step::Ended { link: LinkId(link), reason: json(body)? })
+        }
+        "person" => {
+            let (id, names) = numbered(rest)?;
+            let (handle, name) = names.split_once(' ').unwrap_or((names, names));
+            Ok(Step::Profile(Box::new(person(id, handle, name))))
+        }
+        "signed-in" => signed_in(rest),
+        "entered" => entered(rest),
+        "message" => message(rest),
+        "posted" => {
+            let (ask, place) = numbered(rest)?;
+            let (room, seq) = place.split_once(' ').ok_or("a conversation and a number are needed")?;
+            let posted = Posted { conversation: conversation(room)?, seq: Seq(number(seq)?), at: NOON };
+            Ok(answered(ask, Given::Reply(Reply::Posted(posted))))
+        }
+        "done" => Ok(answered(number(rest)?, Given::Reply(Reply::Done {}))),
+        "is-done" => Ok(answered(number(rest)?, Given::Done {})),
         "wait" => Ok(Step::Wait(time(rest)?)),
         _ => expectation(word, rest).map(Step::Expect),
     }
@@ -108,6 +152,119 @@ fn opened(rest: &str) -> Result<Step, String> {
         None => (rest, None),
     };
     Ok(Step::Opened { link: LinkId(link), peer: address(peer)?, dial })
+}
+
+/// When everything in shorthand happened: 21 November 2026, 12:00:00 UTC.
+const NOON: Millis = Millis(1_795_262_400_000);
+
+fn answered(ask: u32, given: Given) -> Step {
+    Step::Answered { ask: AskId(ask.into()), result: Box::new(Ok(given)) }
+}
+
+fn person(id: u32, handle: &str, name: &str) -> Profile {
+    Profile {
+        id: UserId(id),
+        handle: handle.to_owned(),
+        name: name.to_owned(),
+        about: String::new(),
+        hue: 0,
+        kind: UserKind::Person,
+        admin: false,
+        inactive: false,
+    }
+}
+
+fn signed_in(rest: &str) -> Result<Step, String> {
+    let (ask, rest) = numbered(rest)?;
+    let (id, rest) = numbered(rest)?;
+    let handle = rest.split(' ').next().unwrap_or_default();
+    let me = person(id, handle, handle);
+    let rooms = rest.split(' ').skip(1).map(|room| view(room, UserId(id))).collect::<Result<_, _>>()?;
+    let snapshot = Snapshot {
+        me: me.clone(),
+        session: SessionId(id),
+        settings: Settings::default(),
+        conversations: rooms,
+        users: vec![me],
+        contacts: Vec::new(),
+        blocked: Vec::new(),
+        positions: Vec::new(),
+    };
+    Ok(answered(ask, Given::SignedIn(Box::new(snapshot))))
+}
+
+fn conversation(text: &str) -> Result<ConversationId, String> {
+    text.strip_prefix('c')
+        .ok_or("a conversation is written as c7")?
+        .parse()
+        .map(ConversationId)
+        .map_err(|_| "a conversation is written as c7".to_owned())
+}
+
+fn view(text: &str, me: UserId) -> Result<ConversationView, String> {
+    let mut parts = text.splitn(3, ':');
+    let id = conversation(parts.next().unwrap_or_default())?;
+    let (kind, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let kind = match kind {
+        "group" => ConversationKind::Group,
+        "channel" => ConversationKind::Channel,
+        "direct" => ConversationKind::Direct,
+        _ => return Err("a conversation is group, channel or direct".to_owned()),
+    };
+    let direct = (kind == ConversationKind::Direct).then(|| number(rest)).transpose()?;
+    let is_channel = kind == ConversationKind::Channel;
+    Ok(ConversationView {
+        id,
+        kind,
+        handle: direct.is_none().then(|| rest.to_owned()),
+        name: if direct.is_none() { rest.to_owned() } else { String::new() },
+        topic: String::new(),
+        public: direct.is_none(),
+        history: History::All,
+        posting: if is_channel { Posting::Admins } else { Posting::Everyone },
+        direct: direct.map(|peer| (me.min(UserId(peer)), me.max(UserId(peer)))),
+        members: 2,
+        closed: false,
+        head: Position::default(),
+        mine: Some(MyMembership {
+            role: Role::Member,
+            since: Seq(1),
+            read: Position::default(),
+            mentions: Vec::new(),
+            muted_until: None,
+        }),
+        last: None,
+    })
+}
+
+fn entered(rest: &str) -> Result<Step, String> {
+    let (link, room) = numbered(rest)?;
+    let conversation = Box::new(view(room, UserId(0))?);
+    let event = Event::Entered { conversation };
+    let entry =
+        Entry { log: LogId::User(UserId(0)), seq: Seq(1), at: NOON, by: UserId(0), client_id: None, event };
+    Ok(Step::Entry { link: LinkId(link), entry: Box::new(entry) })
+}
+
+fn message(rest: &str) -> Result<Step, String> {
+    let (link, rest) = numbered(rest)?;
+    let mut words = rest.splitn(5, ' ');
+    let mut word = || words.next().ok_or("`message LINK cN SEQ by USER TEXT` is the form");
+    let (room, seq, by_word, by, text) = (word()?, word()?, word()?, word()?, word()?);
+    if by_word != "by" {
+        return Err("`by` is needed".to_owned());
+    }
+    let seq = number(seq)?;
+    let text = String::from_utf8(unescape(text)?).map_err(|_| "a text is UTF-8")?;
+    let entry = Entry {
+        log: LogId::Conversation(conversation(room)?),
+        seq: Seq(seq),
+        at: NOON,
+        by: UserId(number(by)?),
+        client_id: None,
+        event: Event::Message(MessageBody { text, number: seq, ..MessageBody::default() }),
+    };
+    Ok(Step::Entry { link: LinkId(link), entry: Box::new(entry) })
 }
 
 fn expectation(word: &str, rest: &str) -> Result<Output, String> {
@@ -125,6 +282,7 @@ fn expectation(word: &str, rest: &str) -> Result<Output, String> {
             let (dial, to) = numbered(rest)?;
             Ok(Output::Dial { dial: DialId(dial), to: address(to)? })
         }
+        "hold" | "go" => Ok(Output::Hold { link: LinkId(number(rest)?), hold: word == "hold" }),
         "wake" => Ok(Output::WakeAt(Moment(time(rest)?))),
         "close" => Ok(Output::Close { link: LinkId(number(rest)?) }),
         _ => Err("unknown word".to_owned()),

@@ -1,12 +1,12 @@
 //! A door for lines of text, small enough to be right and large enough to use all that a door can do.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
     time::Duration,
 };
 
-use chinwag_doors::{AskId, DialId, Door, Given, Input, LinkId, Moment, Output, Question};
+use chinwag_doors::{AskId, DialId, Door, Given, Input, LinkId, Moment, Output, People, Question};
 use chinwag_protocol::{ClientSignal, Command, ConversationId, Device, Event, ServerSignal};
 
 /// Sends back every line that is none of its few words.
@@ -15,6 +15,8 @@ pub(crate) struct Echo {
     links: BTreeMap<LinkId, Link>,
     asks: BTreeMap<AskId, LinkId>,
     dials: u32,
+    people: People,
+    wants_drained: BTreeSet<LinkId>,
     reminder: Option<(LinkId, String)>,
     out: VecDeque<Output>,
 }
@@ -53,14 +55,17 @@ impl Door for Echo {
             Input::Answered { ask, result } => {
                 let Some(link) = self.asks.remove(&ask) else { return };
                 match result {
-                    Ok(Given::SignedIn(who)) => self.line(link, &format!("you are {}", who.user)),
+                    Ok(Given::SignedIn(start)) => {
+                        self.line(link, &format!("you are {}", start.me.handle));
+                    }
+                    Ok(Given::Text(text)) => self.line(link, &text),
                     Ok(_) => self.line(link, "done"),
                     Err(refused) => self.line(link, &refused.message),
                 }
             }
             Input::Entry { link, entry } => {
                 if let Event::Message(body) = &entry.event {
-                    self.line(link, &format!("{}: {}", entry.by, body.text));
+                    self.line(link, &format!("{}: {}", self.people.handle(entry.by), body.text));
                     let conversation = ConversationId(7);
                     let signal = ClientSignal::Cursor { conversation, delivered: entry.seq, read: entry.seq };
                     self.out.push_back(Output::Signal { link, signal });
@@ -68,9 +73,19 @@ impl Door for Echo {
             }
             Input::Signal { link, signal } => {
                 if let ServerSignal::Typing { user, .. } = signal {
-                    self.line(link, &format!("{user} is writing"));
+                    self.line(link, &format!("{} is writing", self.people.handle(*user)));
                 }
             }
+            Input::Profile { profile } => {
+                self.people.tell(profile);
+            }
+            Input::CaughtUp { link } => self.line(link, "that is all"),
+            Input::Drained { link } => {
+                if self.wants_drained.remove(&link) {
+                    self.line(link, "sent");
+                }
+            }
+            Input::Ended { link, reason } => self.line(link, &reason.message),
             Input::Woken => {
                 if let Some((link, text)) = self.reminder.take() {
                     self.line(link, &text);
@@ -119,6 +134,15 @@ impl Echo {
                 to.set_port(port);
                 self.dials += 1;
                 self.out.push_back(Output::Dial { dial: DialId(self.dials), to });
+            }
+            ["hold"] => self.out.push_back(Output::Hold { link, hold: true }),
+            ["go"] => self.out.push_back(Output::Hold { link, hold: false }),
+            ["drain"] => {
+                self.wants_drained.insert(link);
+            }
+            ["poem", number, ask] => {
+                let number = number.parse().expect("the transcripts of this door have numbers here");
+                self.ask(link, ask, Question::Poem { number });
             }
             ["bye"] => self.out.push_back(Output::Close { link }),
             _ => self.line(link, line),

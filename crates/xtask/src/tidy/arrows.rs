@@ -34,7 +34,11 @@ const KNOWERS: &[(&str, &[&str], &str)] = &[
         &["chinwag-server", "chinwag-client", "chinwag", "chinwag-store"],
         "rules and doors are the same each time",
     ),
-    ("jiff", &["chinwag-domain", "chinwag-server", "chinwag-client", "chinwag"], "doors have no clock"),
+    (
+        "jiff",
+        &["chinwag-domain", "chinwag-doors", "chinwag-server", "chinwag-client", "chinwag"],
+        "stores and protocols have no time of day",
+    ),
     ("anyhow", &["chinwag", "chinwag-xtask"], "libraries say what went wrong with a type"),
 ];
 
