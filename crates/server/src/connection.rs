@@ -13,10 +13,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use chinwag_domain::{Actor, Prepared, Request};
+use chinwag_domain::Actor;
 use chinwag_protocol::{
-    ClientFrame, ClientSignal, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed,
-    ServerFrame, ServerSignal, UserId, Welcome,
+    ClientFrame, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed, ServerFrame,
+    ServerSignal, Welcome,
 };
 use tokio::{
     io::Interest,
@@ -26,9 +26,10 @@ use tokio::{
 
 use crate::{
     http::json,
-    hub::{Hub, Key, Missing, Next, Opened, Outbox, WATCHED_MAX, frame},
+    hub::{Hub, Key, Missing, Next, Opened, Outbox, frame},
     limit::Pace,
-    messenger::{Messenger, actor, reply},
+    messenger::{Messenger, actor},
+    signed_in::SignedIn,
     ws::{CloseCode, Decoder, Message, Sizes, encode_close, encode_pong},
 };
 
@@ -110,19 +111,6 @@ enum Start {
     Fresh,
     /// From where it was.
     Resumed,
-}
-
-/// A signed-in connection; leaves the hub when dropped.
-struct SignedIn {
-    actor: Actor,
-    key: Key,
-    hub: Hub,
-}
-
-impl Drop for SignedIn {
-    fn drop(&mut self) {
-        self.hub.close(self.key);
-    }
 }
 
 struct Link {
@@ -217,20 +205,24 @@ impl Link {
         let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
         match opened {
             Some(Opened::Fresh(key)) => {
-                let signed_in = SignedIn { actor, key, hub };
+                let signed_in = self.seat(actor, key, hub);
                 let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
                 self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
                 Ok((signed_in, Start::Fresh))
             }
             Some(Opened::Resumed(key)) => {
                 self.send(frame(&ServerFrame::Resumed(Resumed { session: actor.session, heartbeat_ms })));
-                Ok((SignedIn { actor, key, hub }, Start::Resumed))
+                Ok((self.seat(actor, key, hub), Start::Resumed))
             }
             Some(Opened::TooMany) => {
                 Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000).into())
             }
             Some(Opened::Ended) | None => Err(Refused::not_signed_in().into()),
         }
+    }
+
+    fn seat(&self, actor: Actor, key: Key, hub: Hub) -> SignedIn {
+        SignedIn { actor, key, hub, outbox: Arc::clone(&self.outbox), messenger: self.messenger.clone() }
     }
 
     /// Everything that was missed has been sent. What another device has read meanwhile is in no log, so it is told
@@ -376,7 +368,11 @@ impl Link {
         match json::decode::<ClientFrame>(text.as_bytes()) {
             Ok(ClientFrame::Command { id, command }) => self.command(signed_in, id, command),
             Ok(ClientFrame::Query { id, get }) => self.query(signed_in, id, get),
-            Ok(ClientFrame::Signal(signal)) => self.signal(signed_in, signal)?,
+            Ok(ClientFrame::Signal(signal)) => {
+                if let Err(refused) = signed_in.signal(signal) {
+                    self.strike(None, refused)?;
+                }
+            }
             Ok(ClientFrame::Ping {}) => self.outbox.reply(frame(&ServerFrame::Pong {})),
             Ok(ClientFrame::Hello(_)) => {
                 let message = "this connection is signed in already";
@@ -388,71 +384,26 @@ impl Link {
     }
 
     fn command(&mut self, signed_in: &SignedIn, id: u64, command: Command) {
-        if !self.may_ask(id) {
+        if let Err(refused) = signed_in.may_ask() {
+            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
             return;
         }
-        self.slow_down(self.messenger.limiter().pause_for(signed_in.actor.user, &command));
         let outbox = Arc::clone(&self.outbox);
-        let actor = signed_in.actor.clone();
-        if self.messenger.is_ready(&command) {
-            let prepared = Prepared::of(&command);
-            let request = Request::Command { actor, command, prepared };
-            self.messenger.transact(request, move |verdict| outbox.answer(answered(id, reply(verdict))));
-        } else {
-            let messenger = self.messenger.clone();
-            tokio::spawn(async move {
-                let reply = messenger.command(&actor, command).await;
-                outbox.answer(answered(id, reply));
-            });
-        }
+        let pause = signed_in.command(command, move |reply| outbox.answer(answered(id, reply)));
+        self.slow_down(pause);
     }
 
     fn query(&mut self, signed_in: &SignedIn, id: u64, query: Query) {
-        if !self.may_ask(id) {
+        if let Err(refused) = signed_in.may_ask() {
+            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
             return;
         }
-        let (outbox, messenger, actor) =
-            (Arc::clone(&self.outbox), self.messenger.clone(), signed_in.actor.clone());
-        tokio::spawn(async move {
-            let answer = match messenger.query(&actor, query).await {
+        let outbox = Arc::clone(&self.outbox);
+        signed_in.query(query, move |answer| {
+            outbox.answer(match answer {
                 Ok(answer) => frame(&ServerFrame::Answer { id, answer }),
                 Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
-            };
-            outbox.answer(answer);
-        });
-    }
-
-    fn may_ask(&self, id: u64) -> bool {
-        let may = self.outbox.ask();
-        if !may {
-            let refused = Refused::too_many("busy", "too many open questions", 1_000);
-            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
-        }
-        may
-    }
-
-    fn signal(&mut self, signed_in: &SignedIn, signal: ClientSignal) -> Result<(), End> {
-        if let ClientSignal::Watch { users } = &signal
-            && users.len() > WATCHED_MAX
-        {
-            let message = format!("at most {WATCHED_MAX} users can be watched");
-            return self.strike(None, Refused::invalid("signal.watch.users", "too_many_users", message));
-        }
-        match signal {
-            ClientSignal::Watch { users } => self.watch(signed_in, users),
-            signal => signed_in.hub.signal(signed_in.key, signed_in.actor.user, signal),
-        }
-        Ok(())
-    }
-
-    /// Whom one may watch is in the store: blocks, and with whom a guest shares a conversation.
-    fn watch(&self, signed_in: &SignedIn, users: Vec<UserId>) {
-        let (messenger, hub) = (self.messenger.clone(), signed_in.hub.clone());
-        let (actor, key) = (signed_in.actor.clone(), signed_in.key);
-        tokio::spawn(async move {
-            if let Ok(users) = messenger.watchable(&actor, users).await {
-                hub.signal(key, actor.user, ClientSignal::Watch { users });
-            }
+            });
         });
     }
 

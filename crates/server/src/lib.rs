@@ -15,7 +15,8 @@ pub mod messenger;
 pub mod serve;
 pub mod sessions;
 pub mod shared;
+mod signed_in;
 mod upgrade;
 pub mod ws;
 
-pub use chinwag_store::sqlite::scrub;
+pub use chinwag_store::sqlite::{Manifest, backup, restore, scrub};
