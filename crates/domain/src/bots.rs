@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_understood_or_not() {
+    fn fuzz_bot() {
         bolero::check!().with_type::<String>().for_each(|text| {
             let poems = Poems::parse(text);
             if let Some(asked) = asked(text) {

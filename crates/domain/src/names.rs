@@ -395,7 +395,7 @@ mod tests {
 
     /// Whatever comes in: no panic, one key for one name, and what was derived is a handle.
     #[test]
-    fn any_text_is_judged() {
+    fn fuzz_names() {
         bolero::check!().with_type::<String>().for_each(|text| {
             let key = fold(text);
             assert_eq!(fold(&key), key, "folding twice changes nothing");

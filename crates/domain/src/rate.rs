@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rate_is_exceeded_by_any_pattern() {
+    fn fuzz_rate() {
         bolero::check!().with_type::<Vec<(u16, u8)>>().for_each(|steps| {
             let rate = Rate::new(7.0, 20);
             let (mut bucket, mut now, mut granted) = (Bucket::default(), 1_000u64, 0u64);

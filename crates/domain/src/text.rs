@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn any_text_is_judged() {
+    fn fuzz_text() {
         bolero::check!().with_type::<String>().for_each(|text| {
             if check_message(text).is_ok() {
                 assert!(text.len() <= MESSAGE_BYTES_MAX && !text.contains('\0') && !text.trim().is_empty());

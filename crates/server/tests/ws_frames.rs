@@ -176,7 +176,7 @@ fn sizes_hold_at_their_limits() {
 
 /// Any segmentation gives the same messages, nothing panics, and nothing is held by claim.
 #[test]
-fn ws_frames() {
+fn fuzz_ws_frames() {
     bolero::check!().with_type::<(Vec<u8>, Vec<(u8, Vec<u8>)>, Vec<u8>)>().for_each(
         |(raw, frames, pieces)| {
             // Half of the stream is made of frames, for otherwise a fuzzer seldom gets past the first mask bit.

@@ -1,4 +1,4 @@
-//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`, `chaos`, `simulate`.
+//! The project's chores: `cargo xtask run`, `test`, `tidy`, `types`, `bench`, `chaos`, `simulate`, `fuzz`.
 //!
 //! Plain `std` and few dependencies, so that it compiles in seconds. It starts other programs and reads files; it
 //! knows nothing of what the messenger does.
@@ -7,6 +7,7 @@
 mod bench;
 mod cargo;
 mod chaos;
+mod fuzz;
 mod run;
 mod shell;
 mod simulate;
@@ -34,6 +35,10 @@ usage: cargo xtask COMMAND
   simulate              the whole core in one thread, with faults, from seeds
       --seeds N         how many, 10,000 if not said
       --from SEED       from which on
+  fuzz [TARGET]...      the fuzz targets, guided by coverage; all of them if none is named
+      --seconds N       how long each, 60 if not said
+      --jobs N          how many at a time
+      --keep            bring what was found interesting into the repository
 ";
 
 fn main() -> ExitCode {
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&rest),
         Some("chaos") => chaos::run(&rest),
         Some("simulate") => simulate::run(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -96,7 +96,7 @@ fn every_cell_of_the_table_is_what_is_decided() {
 
 /// Whatever speaks for him: nobody without a session may do anything but register, and a block never helps.
 #[test]
-fn no_grounds_exceed_the_table() {
+fn fuzz_policy() {
     bolero::check!().with_type::<(u8, u8, u16)>().for_each(|(row, column, bits)| {
         let (action, who) = (Action::ALL[usize::from(*row) % ROWS], Who::ALL[usize::from(*column) % COLUMNS]);
         let bit = |at: u16| bits & (1 << at) != 0;

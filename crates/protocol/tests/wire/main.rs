@@ -157,13 +157,13 @@ fn reads_and_writes_back(bytes: &[u8]) {
 }
 
 #[test]
-fn no_bytes_upset_the_decoder() {
+fn fuzz_ws_envelope() {
     bolero::check!().for_each(reads_and_writes_back);
 }
 
 /// Arbitrary bytes are hardly ever a frame; examples with a few bytes changed often are.
 #[test]
-fn no_changed_frame_upsets_the_decoder() {
+fn fuzz_ws_envelope_changed() {
     let frames: Vec<Vec<u8>> =
         asked::frames().iter().map(|frame| serde_json::to_vec(frame).expect("plain data")).collect();
     bolero::check!().with_type::<(usize, Vec<(usize, u8)>)>().for_each(|(which, changes)| {

@@ -315,7 +315,7 @@ mod tests {
 
     /// Whatever comes: no panic, and a head once good stays the same when more follows.
     #[test]
-    fn http_heads() {
+    fn fuzz_http_head() {
         bolero::check!().for_each(|input| {
             let sizes = HeadSizes::default();
             if let Ok(Some(head)) = read_head(input, &sizes) {

@@ -9,6 +9,7 @@ mod licences;
 mod locks;
 mod map;
 mod sources;
+pub(crate) mod targets;
 mod wire;
 
 use std::{
@@ -67,6 +68,7 @@ fn examine() -> Result<Findings> {
     ));
     findings.errors.extend(arrows::check(&workspace.members));
     findings.errors.extend(documents::check(&sources, &exists));
+    findings.errors.extend(targets::check(&sources));
     findings
         .errors
         .extend(wire::check(&text("crates/protocol/tests/wire/variants.rs")?, &text("docs/protocol.md")?));
