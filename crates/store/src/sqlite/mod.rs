@@ -4,6 +4,7 @@
 //! in order ([`writer`]); each row carries its check value ([`row`], [`entry`]); the folder is locked, and a full
 //! disk is survived ([`files`]).
 
+mod backup;
 mod cache;
 mod cursors;
 mod entry;
@@ -16,6 +17,7 @@ mod reader;
 mod row;
 mod scrub;
 mod search;
+mod wal;
 mod writer;
 
 use std::{
@@ -33,6 +35,7 @@ use chinwag_protocol::{ConversationId, UserId};
 use crossbeam_channel::{Sender, TrySendError};
 use rusqlite::Connection;
 
+pub use backup::{BackupError, Manifest, Restored, backup, restore};
 pub use files::OpenError;
 pub use open::{Options, SCHEMA, open};
 pub use scrub::{Progress, Report, scrub};

@@ -227,14 +227,20 @@ fn migrate(conn: &mut Connection) -> Result<(), Cause> {
     let transaction = conn.transaction()?;
     put(&transaction, &row::META, &[text("schema"), text(&SCHEMA.to_string())])?;
     put(&transaction, &row::META, &[text("compat"), text(&COMPAT.to_string())])?;
-    let epoch: String = transaction.query_row("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))?;
-    put(&transaction, &row::META, &[text("epoch"), text(&epoch)])?;
+    new_epoch(&transaction)?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", COMPAT)?;
     transaction.commit()?;
     // Into the file itself, where an older binary looks before it opens anything.
     conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)?;
     Ok(())
+}
+
+/// Names the store's history anew: whoever knows it by another name begins afresh.
+pub(super) fn new_epoch(conn: &Connection) -> Result<String, Cause> {
+    let epoch: String = conn.query_row("SELECT lower(hex(randomblob(8)))", [], |row| row.get(0))?;
+    put(conn, &row::META, &[text("epoch"), text(&epoch)])?;
+    Ok(epoch)
 }
 
 fn epoch(conn: &Connection) -> Result<String, Cause> {

@@ -58,26 +58,29 @@ fn sum<'v>(table: &Table, values: impl Iterator<Item = ValueRef<'v>>) -> i64 {
     let mut hash = Sha256::new();
     // The name too: a row that strays into another table of the same shape is found.
     hash.update(table.name);
-    for value in values {
-        match value {
-            ValueRef::Null => hash.update([0]),
-            ValueRef::Integer(number) => {
-                hash.update([1]);
-                hash.update(number.to_le_bytes());
-            }
-            ValueRef::Real(number) => {
-                hash.update([2]);
-                hash.update(number.to_le_bytes());
-            }
-            ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-                hash.update([3]);
-                hash.update((bytes.len() as u64).to_le_bytes());
-                hash.update(bytes);
-            }
-        }
-    }
+    values.for_each(|value| absorb(&mut hash, value));
     let digest: [u8; 32] = hash.finalize().into();
     i64::from_le_bytes(*digest.first_chunk().expect("a digest has 32 bytes"))
+}
+
+/// Takes a value into a digest, so that no other values can look like it.
+pub(super) fn absorb(hash: &mut Sha256, value: ValueRef<'_>) {
+    match value {
+        ValueRef::Null => hash.update([0]),
+        ValueRef::Integer(number) => {
+            hash.update([1]);
+            hash.update(number.to_le_bytes());
+        }
+        ValueRef::Real(number) => {
+            hash.update([2]);
+            hash.update(number.to_le_bytes());
+        }
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
+            hash.update([3]);
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+    }
 }
 
 /// Text as a value.

@@ -5,14 +5,17 @@
 
 use std::path::Path;
 
+use chinwag_protocol::Millis;
 use rusqlite::{Connection, Row};
+use sha2::{Digest, Sha256};
 
 use super::{
     entry::{self, NO_HASH, Stored, select_entries},
     files::OpenError,
     open::check_version,
     pool::read_only,
-    row::{self, TABLES, Table},
+    row::{self, META, TABLES, Table},
+    wal,
 };
 
 /// At most so many findings of one kind are named.
@@ -25,6 +28,11 @@ pub struct Report {
     pub entries: u64,
     /// Records that were looked at.
     pub records: u64,
+    /// When the last entry was made.
+    pub last_at: Millis,
+    /// A digest over everything that was looked at, but not over the name of the store: a store and its backup have
+    /// the same one, and what differs anywhere has another.
+    pub contents: String,
     /// Each damaged thing, by its name. Empty: the store is as it was written.
     pub findings: Vec<String>,
 }
@@ -64,6 +72,10 @@ pub fn scrub(folder: &Path, mut progress: impl FnMut(Progress)) -> Result<Report
         // A header that is not one may be a damaged one.
         Err(other) => report.find(other.to_string()),
     }
+    // Before SQLite looks at it: it takes what is damaged for the end, and may begin the log anew.
+    if let Some(damage) = wal::damage(&file) {
+        report.find(damage);
+    }
     match read_only(&file).and_then(|conn| conn.execute_batch("BEGIN").map(|()| conn)) {
         Ok(conn) => look(&conn, &mut report, &mut progress),
         Err(error) => report.find(format!("the file cannot be read: {error}")),
@@ -71,22 +83,38 @@ pub fn scrub(folder: &Path, mut progress: impl FnMut(Progress)) -> Result<Report
     Ok(report)
 }
 
-fn look(conn: &Connection, report: &mut Report, progress: &mut dyn FnMut(Progress)) {
+/// Verifies what a connection shows, over one state of it.
+pub(super) fn look(conn: &Connection, report: &mut Report, progress: &mut dyn FnMut(Progress)) {
+    let mut contents = Sha256::new();
     progress(Progress { what: "pages", rows: 0 });
     if let Err(error) = pages(conn, report) {
         report.find(format!("the pages of the file cannot be checked: {error}"));
     }
-    if let Err(error) = entries(conn, report, progress) {
+    if let Err(error) = entries(conn, &mut contents, report, progress) {
         report.find(format!("table entry cannot be read to its end: {error}"));
     }
     for table in TABLES {
-        if let Err(error) = records(conn, table, report, progress) {
+        if let Err(error) = records(conn, table, &mut contents, report, progress) {
             report.find(format!("table {} cannot be read to its end: {error}", table.name));
         }
     }
     if let Err(error) = counts(conn, report) {
         report.find(format!("the counts cannot be compared: {error}"));
     }
+    report.contents = hex(contents);
+}
+
+/// A digest as people compare it.
+pub(super) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Takes a whole row into a digest.
+fn absorb(contents: &mut Sha256, row: &Row<'_>, columns: usize) -> rusqlite::Result<()> {
+    (0..columns).try_for_each(|index| {
+        row::absorb(contents, row.get_ref(index)?);
+        Ok(())
+    })
 }
 
 /// The structure of the file: pages, trees and indexes.
@@ -105,14 +133,17 @@ fn pages(conn: &Connection, report: &mut Report) -> rusqlite::Result<()> {
 /// Every entry: its hash, the chain, the numbers, the count of messages.
 fn entries(
     conn: &Connection,
+    contents: &mut Sha256,
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> rusqlite::Result<()> {
     let mut statement = conn.prepare(select_entries!("ORDER BY key"))?;
+    let columns = statement.column_count();
     let mut rows = statement.query([])?;
     let mut before: Option<Stored> = None;
     while let Some(row) = rows.next()? {
         report.entries += 1;
+        absorb(contents, row, columns)?;
         if report.entries.is_multiple_of(10_000) {
             progress(Progress { what: "entries", rows: report.entries });
         }
@@ -121,6 +152,7 @@ fn entries(
                 for why in faults(before.as_ref(), &stored) {
                     report.find(format!("entry {} of log {}: {why}", stored.entry.seq, stored.entry.log));
                 }
+                report.last_at = report.last_at.max(stored.entry.at);
                 before = Some(stored);
             }
             Err(damaged) => {
@@ -170,6 +202,7 @@ fn faults(before: Option<&Stored>, stored: &Stored) -> Vec<&'static str> {
 fn records(
     conn: &Connection,
     table: &'static Table,
+    contents: &mut Sha256,
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> rusqlite::Result<()> {
@@ -179,6 +212,10 @@ fn records(
     while let Some(row) = rows.next()? {
         count += 1;
         report.records += 1;
+        if table.name != META.name {
+            contents.update(table.name);
+            absorb(contents, row, table.columns)?;
+        }
         if count % 10_000 == 0 {
             progress(Progress { what: table.name, rows: count });
         }
