@@ -217,7 +217,7 @@ fn sign_in(address: SocketAddr, path: &str, handle: &str) -> Result<Person, Refu
         invite: None,
         cookie: false,
     };
-    let SignedIn { user, session, token } = net::post(address, path, None, &device)?;
+    let SignedIn { user, session, token, .. } = net::post(address, path, None, &device)?;
     let token = token.ok_or_else(|| strange(&"no token"))?;
     Ok(Person { user: user.0, session: session.0, token })
 }

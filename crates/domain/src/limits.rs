@@ -62,6 +62,10 @@ pub const ONE_TIME_LIFETIME_MS: i64 = 30 * 60 * 1000;
 pub const SEEN_EVERY_MS: i64 = 3600 * 1000;
 /// Sessions of one user; at the next sign-in the one that was longest unused ends.
 pub const SESSIONS_MAX: usize = 50;
+/// App passwords of one user.
+pub const APP_PASSWORDS_MAX: usize = 50;
+/// Characters of the name of a door.
+pub const DOOR_CHARACTERS_MAX: usize = 32;
 /// A session that was not used for so long has ended.
 pub const SESSION_IDLE_MS: i64 = 90 * 24 * 3600 * 1000;
 /// A session that began so long ago has ended.
@@ -149,6 +153,8 @@ pub struct Limits {
     pub sign_in_wait_max_s: u32,
     /// Registrations from one address. Loopback is exempt.
     pub registrations_per_address: Rate,
+    /// Guests who come from one address, newcomers or not. Loopback is exempt.
+    pub guests_per_address: Rate,
     /// Failed requests (401, 403, 404, 429) from one address. Loopback is exempt.
     pub failures_per_address: Rate,
     /// Invitations that one account makes.
@@ -180,6 +186,7 @@ impl Default for Limits {
             sign_in_failures_free: 5,
             sign_in_wait_max_s: 60,
             registrations_per_address: Rate::per_day(5),
+            guests_per_address: Rate::per_minute(5),
             failures_per_address: Rate::new(10_000.0 / 600.0, 10_000),
             invites_per_account: Rate::per_day(20),
             strangers_per_account: Rate::per_day(10),
@@ -207,6 +214,7 @@ impl Limits {
             sign_in_failures_free: u32::MAX,
             sign_in_wait_max_s: 0,
             registrations_per_address: Rate::unlimited(),
+            guests_per_address: Rate::unlimited(),
             failures_per_address: Rate::unlimited(),
             invites_per_account: Rate::unlimited(),
             strangers_per_account: Rate::unlimited(),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Command, ConversationId, Entry, LogId, Millis, Position, Refused, Reply, Seq, SessionId, UserId,
+    AppPasswordId, Command, ConversationId, Entry, LogId, Millis, Position, Refused, Reply, Seq, SessionId,
+    UserId,
 };
 
 use crate::{
     facts::{Facts, Known},
-    record::{Conversation, Cursor, Invite, Member, Overlay, Relation, TokenHash, User},
+    record::{Conversation, Cursor, GuestFrom, Invite, Member, Overlay, Relation, TokenHash, User},
     rules::idempotency,
 };
 
@@ -37,6 +38,8 @@ pub struct Token {
 pub struct Prepared {
     /// The version of the credentials against which the given password was found right.
     pub verified: Option<u32>,
+    /// The app password that was found right instead.
+    pub app_password: Option<AppPasswordId>,
     /// The hash of a new password.
     pub password: Option<String>,
     /// A fresh random secret.
@@ -79,6 +82,48 @@ pub enum Request {
         device: String,
         /// The door; empty: native.
         door: String,
+    },
+    /// Signs a guest in, making his account if the name is free. Whether guests are welcome was asked before.
+    Guest {
+        /// The handle wished for.
+        handle: String,
+        /// What he is known by; the door is in here.
+        from: GuestFrom,
+        /// The session's token is in here.
+        prepared: Prepared,
+        /// What the device calls itself.
+        device: String,
+    },
+    /// Makes a person of a guest, in the same account, and signs him in.
+    Upgrade {
+        /// His handle.
+        handle: String,
+        /// What he is known by.
+        from: GuestFrom,
+        /// The hash of the password and the session's token are in here.
+        prepared: Prepared,
+        /// What the device calls itself.
+        device: String,
+    },
+    /// Makes the account of a person from another system. Does not sign in.
+    ImportUser {
+        /// The handle.
+        handle: String,
+        /// A few words about himself.
+        about: String,
+        /// The hash of the password is in here.
+        prepared: Prepared,
+    },
+    /// Records a message that waited in another system, in the direct conversation of two people.
+    ImportMessage {
+        /// Who said it.
+        from: UserId,
+        /// To whom.
+        to: UserId,
+        /// The same for the same message whenever it is imported.
+        client_id: String,
+        /// What.
+        text: String,
     },
     /// Starts a session for a user whose password was found right.
     SignIn {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    ConversationId, ConversationKind, History, InviteId, MessageState, Millis, Position, Posting, Profile,
-    Registration, Role, Seq, SessionId, Settings, UserId, UserKind,
+    AppPasswordId, ConversationId, ConversationKind, History, InviteId, MessageState, Millis, Position,
+    Posting, Profile, Registration, Role, Seq, SessionId, Settings, UserId, UserKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -84,8 +84,34 @@ pub struct Name {
     pub owner: Owner,
 }
 
-/// The secret of a user. The key is `user`.
+/// What a guest is known by, in place of a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestFrom {
+    /// The network address, without a port.
+    pub address: String,
+    /// The door.
+    pub door: String,
+}
+
+/// A password for one door alone; its `id` counts within the account.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppPassword {
+    /// Which.
+    pub id: AppPasswordId,
+    /// The door that it opens.
+    pub door: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// [`crate::rules::app_password::secret_hash`] of it.
+    pub secret: TokenHash,
+    /// When it was made.
+    pub created_at: Millis,
+    /// The day of its last use.
+    pub used_at: Option<Millis>,
+}
+
+/// The secrets of a user. The key is `user`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Credentials {
     /// The key.
     pub user: UserId,
@@ -93,6 +119,21 @@ pub struct Credentials {
     pub password: String,
     /// Counts changes, so that a sign-in that was checked against an older password is refused.
     pub version: u32,
+    /// Of a guest: what he is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest: Option<GuestFrom>,
+    /// Passwords for one door alone, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub app_passwords: Vec<AppPassword>,
+    /// How many app passwords there ever were.
+    #[serde(default)]
+    pub app_passwords_made: u32,
+    /// The account came from another system.
+    #[serde(default)]
+    pub imported: bool,
+    /// The password came from there too, and its owner should change it.
+    #[serde(default)]
+    pub change_password: bool,
 }
 
 /// A signed-in period. The key is `id`; found by `token` too.
@@ -108,6 +149,9 @@ pub struct Session {
     pub device: String,
     /// The door; empty: native.
     pub door: String,
+    /// The app password that it began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_password: Option<AppPasswordId>,
     /// When it began.
     pub started_at: Millis,
     /// When the password was last proved.

@@ -94,6 +94,7 @@ impl World {
         let token = Some(Token { plain: "plain".into(), hash: [254; 32] });
         let prepared = Prepared {
             verified,
+            app_password: None,
             password: Some("hash of a new one".into()),
             token,
             bot_answer: None,

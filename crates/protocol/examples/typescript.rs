@@ -26,13 +26,13 @@ fn main() {
     println!("/** The version of the frames; a server refuses others with `unsupported_version`. */");
     println!("export const PROTOCOL_VERSION = {};\n", p::PROTOCOL_VERSION);
     let all = declarations![&config;
-        p::UserId, p::ConversationId, p::SessionId, p::InviteId, p::Seq, p::Millis, p::LogId,
+        p::UserId, p::ConversationId, p::SessionId, p::InviteId, p::AppPasswordId, p::Seq, p::Millis, p::LogId,
         p::UserKind, p::Profile, p::ConversationKind, p::History, p::Posting, p::Role, p::Registration,
         p::Position, p::MyMembership, p::ConversationView, p::Reaction, p::MessageState, p::Item, p::Snapshot,
         p::ServerInfo,
         p::Entry, p::MessageBody, p::JoinedBy, p::Event,
         p::ProfileChange, p::ConversationChange, p::Settings, p::ServerChange, p::Command, p::Posted, p::Reply,
-        p::Anchor, p::Query, p::MemberView, p::SessionView, p::InviteInfo, p::SearchHit, p::SearchPage,
+        p::Anchor, p::Query, p::MemberView, p::SessionView, p::AppPasswordView, p::InviteInfo, p::SearchHit, p::SearchPage,
         p::HistoryPage, p::MessageInfo, p::Answer,
         p::Presence, p::PresenceOf, p::CursorMoved, p::ClientSignal, p::ServerSignal,
         p::Kind, p::Refused,

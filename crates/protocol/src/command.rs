@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationId, ConversationKind, History, InviteId, Millis, Posting, Registration, Role, Seq, SessionId,
-    UserId, view::is_false,
+    AppPasswordId, ConversationId, ConversationKind, History, InviteId, Millis, Posting, Registration, Role,
+    Seq, SessionId, UserId, view::is_false,
 };
 
 /// New parts of one's own profile; what is absent stays.
@@ -130,6 +130,23 @@ pub enum Command {
     DeleteAccount {
         /// One's password.
         password: String,
+    },
+    /// Makes a password that is good for one door alone; the answer holds it, once. Needs a fresh proof of the
+    /// account's password.
+    CreateAppPassword {
+        /// One's own id of this command.
+        client_id: String,
+        /// For which door: `tcp_json`.
+        door: String,
+        /// What to call it in the list.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        #[cfg_attr(feature = "typescript", ts(as = "Option<String>", optional))]
+        name: String,
+    },
+    /// Makes an app password worthless and ends the sessions that it began.
+    RevokeAppPassword {
+        /// Which.
+        app_password: AppPasswordId,
     },
     /// Adds a contact.
     AddContact {
@@ -420,6 +437,15 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "typescript", ts(optional))]
         token: Option<String>,
+    },
+    /// An app password was made.
+    AppPassword {
+        /// Which.
+        app_password: AppPasswordId,
+        /// The password. Absent when the same command is answered again: it is told once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        secret: Option<String>,
     },
     /// A link to choose a new password was made; good for 30 minutes.
     ResetLink {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, ClientSignal, Command, Entry, LogId, Query, Refused, Reply, Seq, ServerSignal, SessionId,
-    Snapshot, UserId,
+    Snapshot, UserId, view::is_false,
 };
 
 /// The version of the frames; a server refuses others with `unsupported_version`.
@@ -47,6 +47,10 @@ pub struct SignedIn {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub token: Option<String>,
+    /// The password came with the account from another system and should be changed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<bool>", optional))]
+    pub change_password: bool,
 }
 
 /// Where a client left off.

@@ -38,6 +38,10 @@ number!(
     InviteId, u32
 );
 number!(
+    /// A password of an account for one door alone. Counts within the account, never reused.
+    AppPasswordId, u32
+);
+number!(
     /// The number of an entry in its log: 1, 2, 3 without gaps. Zero means "before the first".
     Seq, u32
 );

@@ -21,10 +21,10 @@ pub use event::{Entry, Event, JoinedBy, MessageBody};
 pub use frame::{
     ClientFrame, Closing, Device, Hello, Origin, PROTOCOL_VERSION, Resumed, ServerFrame, SignedIn, Welcome,
 };
-pub use ids::{ConversationId, InviteId, LogId, Millis, Seq, SessionId, UserId};
+pub use ids::{AppPasswordId, ConversationId, InviteId, LogId, Millis, Seq, SessionId, UserId};
 pub use query::{
-    Anchor, Answer, HistoryPage, InviteInfo, MemberView, MessageInfo, Query, SearchHit, SearchPage,
-    SessionView,
+    Anchor, Answer, AppPasswordView, HistoryPage, InviteInfo, MemberView, MessageInfo, Query, SearchHit,
+    SearchPage, SessionView,
 };
 pub use refused::{Kind, Refused};
 pub use signal::{ClientSignal, CursorMoved, Presence, PresenceOf, ServerSignal};

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationId, ConversationView, Entry, InviteId, Item, LogId, Millis, PresenceOf, Profile, Role, Seq,
-    SessionId, UserId,
+    AppPasswordId, ConversationId, ConversationView, Entry, InviteId, Item, LogId, Millis, PresenceOf,
+    Profile, Role, Seq, SessionId, UserId,
 };
 
 /// Where a page of history begins.
@@ -134,6 +134,8 @@ pub enum Query {
     },
     /// One's own sessions.
     Sessions {},
+    /// One's own app passwords.
+    AppPasswords {},
     /// Open invitations of a conversation.
     Invites {
         /// Of what.
@@ -187,6 +189,25 @@ pub struct SessionView {
     pub seen_at: Millis,
     /// Whether it is connected now.
     pub online: bool,
+}
+
+/// One of one's own app passwords.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct AppPasswordView {
+    /// Which.
+    pub app_password: AppPasswordId,
+    /// The door that it opens.
+    pub door: String,
+    /// What its owner calls it; may be empty.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Millis,
+    /// The day on which it was last used; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub used_at: Option<Millis>,
 }
 
 /// An open invitation.
@@ -293,6 +314,8 @@ pub enum Answer {
     Search(SearchPage),
     /// Sessions.
     Sessions(Vec<SessionView>),
+    /// App passwords.
+    AppPasswords(Vec<AppPasswordView>),
     /// Invitations.
     Invites(Vec<InviteInfo>),
     /// Who is online.

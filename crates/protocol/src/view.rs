@@ -299,6 +299,10 @@ pub struct ServerInfo {
     pub needs_setup: bool,
     /// Whether new accounts become members of the group `Everyone`.
     pub everyone: bool,
+    /// The doors that are open now, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<Vec<String>>", optional))]
+    pub doors: Vec<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

@@ -15,7 +15,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
-use chinwag_domain::{Token, record::TokenHash};
+use chinwag_domain::{Token, record::TokenHash, rules::app_password};
 use chinwag_protocol::{Kind, Refused};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -128,6 +128,19 @@ pub fn fresh_token<const BYTES: usize>(prefix: &str) -> Token {
     Token { hash: hash_token(&plain), plain }
 }
 
+/// Letters and digits that no two people read differently; 32 of them, so each is worth five bits.
+const LEGIBLE: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// A fresh app password: 120 random bits in groups that can be typed on an old client.
+pub fn fresh_app_password() -> Token {
+    let mut random = [0_u8; 24];
+    rand::fill(&mut random);
+    let letters: Vec<char> = random.iter().map(|byte| char::from(LEGIBLE[usize::from(byte % 32)])).collect();
+    let groups: Vec<String> = letters.chunks(4).map(|group| group.iter().collect()).collect();
+    let plain = groups.join("-");
+    Token { hash: app_password::secret_hash(&plain), plain }
+}
+
 /// All that is kept of a token.
 pub fn hash_token(plain: &str) -> TokenHash {
     Sha256::digest(plain.as_bytes()).into()
@@ -185,5 +198,15 @@ mod tests {
         let (one, two) = (fresh_token::<32>("ses_"), fresh_token::<32>("ses_"));
         assert_ne!(one.plain, two.plain);
         assert_eq!((one.plain.len(), one.hash), (4 + 43, hash_token(&one.plain)));
+    }
+
+    #[test]
+    fn app_passwords_are_long_and_legible() {
+        let one = fresh_app_password();
+        assert_ne!(one.plain, fresh_app_password().plain);
+        assert_eq!(one.plain.len(), 24 + 5);
+        assert!(one.plain.bytes().all(|byte| LEGIBLE.contains(&byte) || byte == b'-'), "{}", one.plain);
+        let typed = one.plain.to_uppercase().replace('-', " ");
+        assert_eq!(one.hash, app_password::secret_hash(&typed));
     }
 }

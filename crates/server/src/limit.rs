@@ -36,6 +36,7 @@ pub struct Limiter {
     confirmations: Mutex<SignInGuard<UserId, UserId>>,
     resumes: Counter<SessionId>,
     registrations: Counter<IpAddr>,
+    guests: Counter<IpAddr>,
     failures: Counter<IpAddr>,
     sign_ins: Mutex<SignInGuard<String, IpAddr>>,
 }
@@ -57,6 +58,7 @@ impl Limiter {
             confirmations: Mutex::new(SignInGuard::new(limits)),
             resumes: Counter::new(limits.resumes_per_session, open),
             registrations: Counter::new(limits.registrations_per_address, closed),
+            guests: Counter::new(limits.guests_per_address, closed),
             failures: Counter::new(limits.failures_per_address, open),
             sign_ins: Mutex::new(SignInGuard::new(limits)),
             limits: Arc::new(limits.clone()),
@@ -69,6 +71,14 @@ impl Limiter {
             return Ok(());
         }
         self.registrations.take(network(peer), self.now()).map_err(too_many)
+    }
+
+    /// Before somebody comes by his name alone.
+    pub fn guest(&self, peer: IpAddr) -> Result<(), Refused> {
+        if peer.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        self.guests.take(network(peer), self.now()).map_err(too_many)
     }
 
     /// Before a password is checked. `account` is the folded handle.

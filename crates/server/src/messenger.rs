@@ -3,12 +3,9 @@
 //! Decides nothing. Rights and rules are in `chinwag-domain`; this file knows only which command needs what
 //! prepared, and which question only the hub can answer.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use chinwag_domain::{
@@ -17,22 +14,22 @@ use chinwag_domain::{
     facts::{Known as Fact, Stop},
     names,
     port::{Done, Verdict},
-    reading,
-    record::Owner,
-    rules,
+    reading, rules,
 };
 use chinwag_protocol::{
-    Answer, Command, CursorMoved, Device, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused,
-    Reply, Seq, ServerInfo, SignedIn, Snapshot, UserId, UserKind,
+    Answer, Command, CursorMoved, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq,
+    ServerInfo, SignedIn, Snapshot, UserId, UserKind,
 };
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    hashing::{Hashing, fresh_token, hash_token},
+    hashing::{Hashing, fresh_app_password, fresh_token, hash_token},
     hub::{Clock, Hub, Identity},
     limit::Limiter,
     sessions::{Known, Sessions},
 };
+
+mod identity;
 
 /// The store notes the use of a session at most this often.
 const SEEN_EVERY_MS: i64 = 60 * 60 * 1_000;
@@ -57,6 +54,7 @@ struct Inner {
     draining: AtomicBool,
     open: AtomicUsize,
     settled: Notify,
+    doors: Mutex<Vec<String>>,
 }
 
 /// Publishes to the hub, and makes the session cache forget what a commit made wrong before anybody is told.
@@ -107,6 +105,7 @@ impl Messenger {
                 draining: AtomicBool::new(false),
                 open: AtomicUsize::new(0),
                 settled: Notify::new(),
+                doors: Mutex::default(),
             }),
         })
     }
@@ -124,6 +123,16 @@ impl Messenger {
     /// Names the store; changes when a backup was restored.
     pub fn epoch(&self) -> String {
         self.inner.store.epoch()
+    }
+
+    /// The names of the doors that are open.
+    pub fn doors(&self) -> Vec<String> {
+        self.inner.doors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes which doors are open, for everybody to know.
+    pub fn set_doors(&self, names: Vec<String>) {
+        *self.inner.doors.lock().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// The time.
@@ -189,72 +198,9 @@ impl Messenger {
         }
     }
 
-    /// Makes an account and signs it in.
-    pub async fn register(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
-        self.inner.limiter.register(peer)?;
-        names::check(&device.handle)?;
-        names::password(&device.password)?;
-        let token = fresh_token::<32>("ses_");
-        let password = self.inner.hashing.hash(&device.password).await?;
-        let request = Request::Register {
-            handle: device.handle,
-            invite: device.invite.as_deref().map(hash_token),
-            prepared: Prepared {
-                password: Some(password),
-                token: Some(token.clone()),
-                ..Prepared::default()
-            },
-            device: device.device,
-            door: door.to_owned(),
-        };
-        signed_in(&self.transacted(request).await?, token.plain)
-    }
-
-    /// Starts a session for whoever knows the password.
-    pub async fn sign_in(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
-        let key = names::fold(&device.handle);
-        self.inner.limiter.sign_in(&key, peer)?;
-        let found = self
-            .read(move |reader| {
-                let Some(Owner::User(user)) = reader.name(&key)?.map(|name| name.owner) else {
-                    return Ok(None);
-                };
-                reader.credentials(user)
-            })
-            .await?;
-        let hash = found.as_ref().map(|credentials| credentials.password.as_str());
-        let right = self.inner.hashing.verify(&device.password, hash).await?;
-        let (true, Some(credentials)) = (right, found) else {
-            self.inner.limiter.sign_in_failed(&names::fold(&device.handle), peer);
-            return Err(rules::sessions::wrong_password());
-        };
-        self.inner.limiter.signed_in(&names::fold(&device.handle));
-        let token = fresh_token::<32>("ses_");
-        let request = Request::SignIn {
-            user: credentials.user,
-            prepared: Prepared {
-                verified: Some(credentials.version),
-                token: Some(token.clone()),
-                ..Prepared::default()
-            },
-            device: device.device,
-            door: door.to_owned(),
-        };
-        signed_in(&self.transacted(request).await?, token.plain)
-    }
-
     /// Ends the actor's own session.
     pub async fn sign_out(&self, actor: &Actor) -> Result<(), Refused> {
         self.command(actor, Command::EndSession { session: actor.session }).await.map(|_reply| ())
-    }
-
-    /// Chooses a new password with a reset link.
-    pub async fn reset(&self, token: &str, password: &str, peer: IpAddr) -> Result<(), Refused> {
-        self.inner.limiter.register(peer)?;
-        names::password(password)?;
-        let prepared =
-            Prepared { password: Some(self.inner.hashing.hash(password).await?), ..Prepared::default() };
-        self.transacted(Request::Reset { link: hash_token(token), prepared }).await.map(|_done| ())
     }
 
     /// Whose session a token is.
@@ -289,6 +235,7 @@ impl Messenger {
             | Command::ConfirmPassword { .. }
             | Command::DeleteAccount { .. }
             | Command::CreateInvite { .. }
+            | Command::CreateAppPassword { .. }
             | Command::OpenDirect { .. }
             | Command::ResetPassword { .. } => false,
             _ => true,
@@ -317,6 +264,7 @@ impl Messenger {
                 self.inner.limiter.invite(actor.user)?;
                 prepared.token = Some(fresh_token::<16>("inv_"));
             }
+            Command::CreateAppPassword { .. } => prepared.token = Some(fresh_app_password()),
             Command::OpenDirect { user } => self.count_stranger(actor, *user).await?,
             Command::ResetPassword { .. } => prepared.token = Some(fresh_token::<16>("res_")),
             Command::Post { text, .. } => {
@@ -409,6 +357,7 @@ impl Messenger {
             registration: server.registration,
             needs_setup: !server.has_admin,
             everyone: server.join_everyone,
+            doors: self.doors(),
         })
     }
 }
@@ -454,7 +403,7 @@ pub fn restarting() -> Refused {
 fn signed_in(done: &Done, token: String) -> Result<SignedIn, Refused> {
     match done {
         Done::SignedIn { user, session } => {
-            Ok(SignedIn { user: *user, session: *session, token: Some(token) })
+            Ok(SignedIn { user: *user, session: *session, token: Some(token), change_password: false })
         }
         Done::Reply(_) => Err(unavailable("no session was started")),
     }

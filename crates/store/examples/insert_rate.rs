@@ -86,6 +86,7 @@ fn prepare(plan: &mut Plan<'_>) -> Known<Done> {
             token: [0; 32],
             device: "bench".into(),
             door: String::new(),
+            app_password: None,
             started_at: Millis(0),
             confirmed_at: Millis(0),
             seen_at: Millis(0),

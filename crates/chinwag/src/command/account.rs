@@ -68,7 +68,7 @@ pub(crate) async fn logout(global: &Global, out: &Out) -> Outcome {
 }
 
 fn keep(out: &Out, http: &Http, handle: &str, signed_in: SignedIn, done: &str) -> Outcome {
-    let SignedIn { user, session, token } = signed_in;
+    let SignedIn { user, session, token, .. } = signed_in;
     let Some(token) = token else { return session::foreign() };
     let server = http.server.to_string();
     let file = session::credentials_file()?;

@@ -203,7 +203,7 @@ impl Person {
             invite,
             cookie: false,
         };
-        let SignedIn { user, session, token } = post(address, path, None, &device)?;
+        let SignedIn { user, session, token, .. } = post(address, path, None, &device)?;
         Ok(Self { address, id: user, session, token: token.expect("asked for, not as a cookie") })
     }
 

@@ -242,7 +242,11 @@ fn on_the_server(cast: &Cast, action: Action) -> Vec<(Command, Option<Command>)>
             on(|user| Command::Unblock { user }),
         ],
         Action::OwnSecrets => {
-            vec![(Command::ChangePassword { old: "right".into(), new: "long enough".into() }, None)]
+            let (client_id, door) = ("app".into(), "tcp_json".into());
+            vec![
+                (Command::ChangePassword { old: "right".into(), new: "long enough".into() }, None),
+                (Command::CreateAppPassword { client_id, door, name: String::new() }, None),
+            ]
         }
         Action::ManageUsers => vec![
             on(|user| Command::Suspend { user, suspended: true }),

@@ -350,6 +350,7 @@ impl Town {
                 token: [u8::try_from(id.0).unwrap(); 32],
                 device: String::new(),
                 door: String::new(),
+                app_password: None,
                 started_at: Millis(0),
                 confirmed_at: Millis(0),
                 seen_at: Millis(0),

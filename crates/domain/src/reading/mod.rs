@@ -21,8 +21,8 @@ mod view;
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Answer, ConversationId, CursorMoved, Entry, Kind, LogId, Millis, Query, Refused, Seq, SessionView,
-    Snapshot, UserId,
+    Answer, AppPasswordView, ConversationId, CursorMoved, Entry, Kind, LogId, Millis, Query, Refused, Seq,
+    SessionView, Snapshot, UserId, UserKind,
 };
 
 pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
@@ -33,7 +33,7 @@ use crate::{
     facts::{Known, Stop},
     limits::PAGE_ENTRIES_MAX,
     port::{Actor, Reader},
-    record::{Conversation, Member, Session, User},
+    record::{AppPassword, Conversation, Member, Session, User},
     rules::sessions::is_live,
 };
 
@@ -42,6 +42,7 @@ struct Viewer<'r> {
     reader: &'r dyn Reader,
     user: Arc<User>,
     session: Arc<Session>,
+    through_door: bool,
 }
 
 impl<'r> Viewer<'r> {
@@ -49,7 +50,10 @@ impl<'r> Viewer<'r> {
         let session = reader.session(actor.session)?.filter(|session| session.user == actor.user);
         let user = reader.user(actor.user)?.filter(|user| user.is_active());
         match (session, user) {
-            (Some(session), Some(user)) => Ok(Self { reader, user, session }),
+            (Some(session), Some(user)) => {
+                let through_door = actor.door.is_some() || !session.door.is_empty();
+                Ok(Self { reader, user, session, through_door })
+            }
             _ => Err(Refused::not_signed_in().into()),
         }
     }
@@ -104,6 +108,7 @@ pub fn answer(reader: &dyn Reader, actor: &Actor, query: &Query, at: Millis) -> 
             Answer::Search(search::search(viewer, text, page.as_deref(), *limit)?)
         }
         Query::Sessions {} => Answer::Sessions(sessions(viewer, at)?),
+        Query::AppPasswords {} => Answer::AppPasswords(app_passwords(viewer)?),
         Query::Invites { conversation } => Answer::Invites(people::invites(viewer, *conversation, at)?),
         Query::Invite { token } => Answer::Conversation(Box::new(people::invite(viewer, token, at)?)),
         Query::Online { conversation } => {
@@ -127,6 +132,22 @@ fn sessions(viewer: &Viewer<'_>, at: Millis) -> Known<Vec<SessionView>> {
             online: false,
         })
         .collect())
+}
+
+/// What its owner may know of his app passwords; through a door nobody learns of them.
+fn app_passwords(viewer: &Viewer<'_>) -> Known<Vec<AppPasswordView>> {
+    if viewer.through_door || viewer.user.kind == UserKind::Guest {
+        return Err(Refused::forbidden("forbidden", "you may not do this").into());
+    }
+    let Some(credentials) = viewer.reader.credentials(viewer.user.id)? else { return Ok(Vec::new()) };
+    let view = |own: &AppPassword| AppPasswordView {
+        app_password: own.id,
+        door: own.door.clone(),
+        name: own.name.clone(),
+        created_at: own.created_at,
+        used_at: own.used_at,
+    };
+    Ok(credentials.app_passwords.iter().map(view).collect())
 }
 
 /// Everything a client needs to start.

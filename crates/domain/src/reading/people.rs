@@ -59,11 +59,20 @@ pub(super) fn users(viewer: &Viewer<'_>, users: &[UserId]) -> Known<Vec<Profile>
     profiles(viewer.reader, known)
 }
 
-/// People whose handle or name contains the text.
+/// Users who are looked at for a guest: he may know only some of them. His conversations list them all.
+const LOOKED_AT_MAX: usize = 1_000;
+
+/// People whose handle or name contains the text; of these a guest finds whom he may know.
 pub(super) fn find_users(viewer: &Viewer<'_>, text: &str, limit: u16) -> Known<Vec<Profile>> {
-    viewer.directory()?;
-    let found = viewer.reader.find_users(&typed(text)?, usize::from(limit).clamp(1, USERS_PAGE_MAX))?;
-    Ok(found.iter().filter(|user| !user.deleted).map(|user| user.profile()).collect())
+    let limit = usize::from(limit).clamp(1, USERS_PAGE_MAX);
+    let looked_at = if viewer.is_guest() { LOOKED_AT_MAX } else { limit };
+    let mut known = Vec::new();
+    for user in viewer.reader.find_users(&typed(text)?, looked_at)? {
+        if known.len() < limit && !user.deleted && viewer.may_know(user.id)? {
+            known.push(user.profile());
+        }
+    }
+    Ok(known)
 }
 
 /// Public conversations whose handle, name or topic contains the text.

@@ -369,7 +369,13 @@ fn guests_have_no_directory_and_administrators_no_content() {
     let hall = town.create(CARLA, ConversationKind::Group, true, History::All, &[]);
     town.say(ANNA, group, "secret");
     let users = Query::FindUsers { text: String::new(), limit: 100 };
-    assert_eq!(town.look(GUS, &users).unwrap_err().code, "no_directory");
+    assert!(
+        matches!(town.look(GUS, &users), Ok(Answer::Users(users)) if users.iter().map(|user| user.id).eq([ANNA, BELA, GUS])),
+        "a guest finds those with whom he shares a conversation"
+    );
+    assert_eq!(town.look(GUS, &Query::Online { conversation: None }).unwrap_err().code, "no_directory");
+    assert!(town.look(GUS, &Query::Online { conversation: Some(group) }).is_ok());
+    assert_eq!(town.look(GUS, &Query::AppPasswords {}).unwrap_err().code, "forbidden");
     assert!(matches!(town.look(BELA, &users), Ok(Answer::Users(users)) if users.len() == 7));
     let some = Query::Users { users: vec![ANNA, CARLA, UserId(NOBODY)] };
     assert!(

@@ -25,7 +25,7 @@ pub const DELETED_NAME: &str = "Deleted user";
 
 /// What somebody who registers holds in his hands.
 #[derive(Default)]
-struct Held {
+pub(super) struct Held {
     setup: Option<Arc<OneTime>>,
     invite: Option<Arc<Invite>>,
 }
@@ -45,23 +45,11 @@ pub fn register(
     naming::check_free(plan, handle, None)?;
 
     let id = UserId(plan.next(Counter::User)?);
-    let user = User {
-        id,
-        handle: handle.to_owned(),
-        name: String::new(),
-        about: String::new(),
-        hue: first_hue(id),
-        kind: UserKind::Person,
-        admin: held.setup.is_some(),
-        suspended: false,
-        deleted: false,
-        created_at: plan.at(),
-        settings: Settings { theme: "system".into(), ..Settings::default() },
-        conversations: 0,
-    };
+    let user = User { admin: held.setup.is_some(), ..new_user(plan, id, handle) };
     naming::take(plan, handle, Owner::User(id));
     let password = prepared.password.clone().unwrap_or_default();
-    plan.keep(Change::Credentials(Arc::new(Credentials { user: id, password, version: 1 })));
+    let credentials = Credentials { user: id, password, version: 1, ..Credentials::default() };
+    plan.keep(Change::Credentials(Arc::new(credentials)));
     keep_and_tell(plan, user, id)?;
 
     if let Some(link) = &held.setup {
@@ -75,8 +63,26 @@ pub fn register(
             invite::admit(plan, invite, id)?;
         }
     }
-    let session = sessions::start(plan, id, prepared, device, door)?;
+    let session = sessions::start(plan, id, prepared, device, door, None)?;
     Ok(Done::SignedIn { user: id, session })
+}
+
+/// A person as he is at first.
+pub(super) fn new_user(plan: &Plan<'_>, id: UserId, handle: &str) -> User {
+    User {
+        id,
+        handle: handle.to_owned(),
+        name: String::new(),
+        about: String::new(),
+        hue: first_hue(id),
+        kind: UserKind::Person,
+        admin: false,
+        suspended: false,
+        deleted: false,
+        created_at: plan.at(),
+        settings: Settings { theme: "system".into(), ..Settings::default() },
+        conversations: 0,
+    }
 }
 
 /// What a token is good for. One that is good for nothing is refused even where none is needed: who followed a
@@ -94,7 +100,8 @@ fn held(plan: &Plan<'_>, server: &Server, token: Option<&TokenHash>) -> Known<He
     Ok(Held { setup: None, invite: Some(invite::good(plan, token, plan.at())?) })
 }
 
-fn may_register(server: &Server, held: &Held, door: &str) -> Result<(), Refused> {
+/// Whether a new account may be made with what is in somebody's hands.
+pub(super) fn may_register(server: &Server, held: &Held, door: &str) -> Result<(), Refused> {
     let invited = held.invite.is_some() && server.registration != Registration::Closed;
     let may_register = held.setup.is_some() || invited || server.registration == Registration::Open;
     let who = if door.is_empty() { Who::Anonymous } else { Who::Door };
@@ -112,7 +119,8 @@ fn first_hue(id: UserId) -> u16 {
     u16::try_from(u64::from(id.0) * 137 % 360).expect("a remainder of 360 fits")
 }
 
-fn join_everyone(plan: &mut Plan<'_>, server: &Server, user: UserId) -> Known<()> {
+/// A new account becomes a member of the group of all, if the server is set so.
+pub(super) fn join_everyone(plan: &mut Plan<'_>, server: &Server, user: UserId) -> Known<()> {
     let Some(everyone) = server.everyone.filter(|_| server.join_everyone) else { return Ok(()) };
     let conversation = plan.conversation(everyone)?.ok_or_else(|| missing("conversation", everyone))?;
     let found = plan.user(user)?.ok_or_else(|| missing("user", user))?;
@@ -146,8 +154,16 @@ pub fn reset(plan: &mut Plan<'_>, link: &TokenHash, prepared: &Prepared) -> Know
 
 fn set_password(plan: &mut Plan<'_>, user: UserId, prepared: &Prepared) -> Known<()> {
     let password = prepared.password.clone().ok_or_else(|| missing("new password of user", user))?;
-    let version = plan.credentials(user)?.map_or(0, |credentials| credentials.version) + 1;
-    plan.keep(Change::Credentials(Arc::new(Credentials { user, password, version })));
+    let old = plan.credentials(user)?.map(|old| Credentials::clone(&old)).unwrap_or_default();
+    // App passwords go with it: who changes his password wants to keep somebody out.
+    plan.keep(Change::Credentials(Arc::new(Credentials {
+        user,
+        password,
+        version: old.version + 1,
+        app_passwords: Vec::new(),
+        change_password: false,
+        ..old
+    })));
     Ok(())
 }
 
@@ -249,8 +265,8 @@ pub fn delete(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared) -> Known<
     end_all(plan, actor.user, actor.user, None)?;
     plan.keep(Change::Credentials(Arc::new(Credentials {
         user: actor.user,
-        password: String::new(),
         version: credentials.version + 1,
+        ..Credentials::default()
     })));
     let user = plan.user(actor.user)?.ok_or_else(|| missing("user", actor.user))?;
     let gone = User {

@@ -40,10 +40,17 @@ pub fn open_direct(plan: &mut Plan<'_>, actor: &Actor, other: UserId) -> Known<R
     rights.grounds.shares = share_a_conversation(plan, me, other)?;
     rights.need(Action::StartDirect)?;
     let found = found.ok_or_else(Refused::not_found)?;
+    let conversation = make_direct(plan, &rights.user, &found)?;
+    Ok(Reply::Conversation { conversation })
+}
+
+/// Makes the direct conversation of two users, who may be the same. Whether the first may was asked before.
+pub(super) fn make_direct(plan: &mut Plan<'_>, me: &User, other: &User) -> Known<ConversationId> {
+    let users = (me.id.min(other.id), me.id.max(other.id));
     let id = ConversationId(plan.next(Counter::Conversation)?);
     plan.record(
         LogId::Conversation(id),
-        me,
+        me.id,
         Event::Created {
             kind: ConversationKind::Direct,
             handle: None,
@@ -55,10 +62,10 @@ pub fn open_direct(plan: &mut Plan<'_>, actor: &Actor, other: UserId) -> Known<R
             direct: Some(users),
         },
     )?;
-    for user in if me == other { vec![rights.user] } else { vec![rights.user, found] } {
-        join_new(plan, id, &user, Role::Member, me)?;
+    for user in if me.id == other.id { vec![me] } else { vec![me, other] } {
+        join_new(plan, id, user, Role::Member, me.id)?;
     }
-    Ok(Reply::Conversation { conversation: id })
+    Ok(id)
 }
 
 /// Only guests need it; for others nothing is looked up.

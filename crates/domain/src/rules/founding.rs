@@ -69,7 +69,7 @@ fn found_bot(plan: &mut Plan<'_>) -> Known<UserId> {
     let profile = user.profile();
     plan.keep(Change::User(Arc::new(user)));
     // No password: nobody can sign in as the bot.
-    plan.keep(Change::Credentials(Arc::new(Credentials { user: id, password: String::new(), version: 0 })));
+    plan.keep(Change::Credentials(Arc::new(Credentials { user: id, ..Credentials::default() })));
     naming::take(plan, BOT, Owner::User(id));
     plan.record(LogId::Directory, id, Event::UserChanged { profile })?;
     Ok(id)

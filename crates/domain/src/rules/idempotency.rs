@@ -1,4 +1,4 @@
-//! A command that creates something carries its sender's own id of it: sent twice, it is done once.
+//! A command that creates something carries its sender's own id of it: sent twice, it is decided once.
 //!
 //! What was answered is kept for ever, with a hash of the command. The same id with another command is a mistake
 //! of the sender and refused: answering it would say that something was done which was not.
@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{Command, Refused, Reply, UserId};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -54,12 +55,15 @@ fn check(client_id: &str) -> Result<(), Refused> {
 pub fn has_client_id(command: &Command) -> bool {
     matches!(
         command,
-        Command::Post { .. } | Command::CreateConversation { .. } | Command::CreateInvite { .. }
+        Command::Post { .. }
+            | Command::CreateConversation { .. }
+            | Command::CreateInvite { .. }
+            | Command::CreateAppPassword { .. }
     )
 }
 
 /// Two commands are the same if they are written the same: serde writes fields in the order of their declaration.
-pub fn fingerprint(command: &Command) -> u64 {
+pub fn fingerprint(command: &impl Serialize) -> u64 {
     let written = serde_json::to_vec(command).expect("a command has only text keys");
     let hash = Sha256::digest(written);
     u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
@@ -69,6 +73,9 @@ pub fn fingerprint(command: &Command) -> u64 {
 fn without_secret(reply: &Reply) -> Reply {
     match reply {
         Reply::Invite { invite, .. } => Reply::Invite { invite: *invite, token: None },
+        Reply::AppPassword { app_password, .. } => {
+            Reply::AppPassword { app_password: *app_password, secret: None }
+        }
         other => other.clone(),
     }
 }

@@ -20,10 +20,13 @@ use self::idempotency::once;
 
 pub mod account;
 pub mod admin;
+pub mod app_password;
 pub mod contact;
 pub mod conversation;
 pub mod founding;
+pub mod guest;
 pub mod idempotency;
+pub mod import;
 pub mod invite;
 pub mod membership;
 pub mod message;
@@ -40,6 +43,16 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
         Request::Found { registration, setup } => founding::found(plan, *registration, *setup),
         Request::Register { handle, invite, prepared, device, door } => {
             account::register(plan, handle, invite.as_ref(), prepared, device, door)
+        }
+        Request::Guest { handle, from, prepared, device } => {
+            guest::enter(plan, handle, from, prepared, device)
+        }
+        Request::Upgrade { handle, from, prepared, device } => {
+            guest::upgrade(plan, handle, from, prepared, device)
+        }
+        Request::ImportUser { handle, about, prepared } => import::user(plan, handle, about, prepared),
+        Request::ImportMessage { from, to, client_id, text } => {
+            import::message(plan, *from, *to, client_id, text)
         }
         Request::SignIn { user, prepared, device, door } => {
             sessions::sign_in(plan, *user, prepared, device, door)
@@ -60,6 +73,12 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         Command::EndSession { session } => sessions::end_one(plan, actor, *session),
         Command::EndOtherSessions {} => sessions::end_others(plan, actor),
         Command::DeleteAccount { password: _ } => account::delete(plan, actor, prepared),
+        Command::CreateAppPassword { client_id, door, name } => {
+            once(plan, actor.user, client_id, command, prepared, |plan| {
+                app_password::create(plan, actor, prepared, door, name)
+            })
+        }
+        Command::RevokeAppPassword { app_password } => app_password::revoke(plan, actor, *app_password),
         Command::AddContact { user } => contact::add(plan, actor, *user),
         Command::RemoveContact { user } => contact::remove(plan, actor, *user),
         Command::Block { user } => contact::block(plan, actor, *user),

@@ -41,7 +41,8 @@ pub fn rights(plan: &Plan<'_>, actor: &Actor) -> Known<Rights> {
     let (user, session) = signed_in(plan, actor)?;
     let who = match user.kind {
         UserKind::Guest => Who::Guest,
-        _ if actor.door.is_some() => Who::Door,
+        // The session says it too: whoever hands over its token elsewhere gains nothing.
+        _ if actor.door.is_some() || !session.door.is_empty() => Who::Door,
         _ if user.admin => Who::Operator,
         _ => Who::Stranger,
     };

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use chinwag_protocol::{Event, Kind, LogId, Millis, Refused, Reply, SessionId, UserId};
+use chinwag_protocol::{AppPasswordId, Event, Kind, LogId, Millis, Refused, Reply, SessionId, UserId};
 
-use super::{missing, rights::rights};
+use super::{app_password, missing, rights::rights};
 use crate::{
     facts::{Facts, Known},
     limits::{SEEN_EVERY_MS, SESSION_IDLE_MS, SESSION_LIFETIME_MS, SESSIONS_MAX},
@@ -36,15 +36,26 @@ pub fn sign_in(
 ) -> Known<Done> {
     let found = plan.user(user)?.filter(|user| !user.deleted).ok_or_else(wrong_password)?;
     let credentials = plan.credentials(user)?.ok_or_else(wrong_password)?;
-    if credentials.password.is_empty() || prepared.verified != Some(credentials.version) {
+    let app_password = prepared.app_password.filter(|id| {
+        credentials.app_passwords.iter().any(|own| own.id == *id && own.door == door && !door.is_empty())
+    });
+    let by_password = !credentials.password.is_empty() && prepared.verified == Some(credentials.version);
+    if !by_password && app_password.is_none() {
         return Err(wrong_password().into());
     }
     if found.suspended {
-        let why = "this account was suspended by an administrator of the server";
-        return Err(Refused::forbidden("suspended", why).into());
+        return Err(suspended().into());
     }
-    let session = start(plan, user, prepared, device, door)?;
+    if let Some(id) = app_password {
+        app_password::used(plan, &credentials, id);
+    }
+    let session = start(plan, user, prepared, device, door, app_password)?;
     Ok(Done::SignedIn { user, session })
+}
+
+/// The refusal of somebody who was suspended.
+pub(super) fn suspended() -> Refused {
+    Refused::forbidden("suspended", "this account was suspended by an administrator of the server")
 }
 
 /// Starts a session; the oldest ones make room.
@@ -54,6 +65,7 @@ pub(super) fn start(
     prepared: &Prepared,
     device: &str,
     door: &str,
+    app_password: Option<AppPasswordId>,
 ) -> Known<SessionId> {
     let token = prepared.token.as_ref().ok_or_else(|| missing("token for a session of user", user))?;
     make_room(plan, user)?;
@@ -66,6 +78,7 @@ pub(super) fn start(
         token: token.hash,
         device,
         door: door.to_owned(),
+        app_password,
         started_at: at,
         confirmed_at: at,
         seen_at: at,
@@ -97,6 +110,16 @@ pub(super) fn end_all(plan: &mut Plan<'_>, user: UserId, by: UserId, but: Option
     for session in plan.sessions(user)? {
         if Some(session.id) != but {
             end(plan, user, session.id, by)?;
+        }
+    }
+    Ok(())
+}
+
+/// Ends the sessions that an app password began.
+pub(super) fn end_those_of(plan: &mut Plan<'_>, user: UserId, app_password: AppPasswordId) -> Known<()> {
+    for session in plan.sessions(user)? {
+        if session.app_password == Some(app_password) {
+            end(plan, user, session.id, user)?;
         }
     }
     Ok(())

@@ -1,9 +1,9 @@
 //! Examples of what clients send.
 
 use chinwag_protocol::{
-    Anchor, ClientFrame, ClientSignal, Command, ConversationChange, ConversationId, ConversationKind, Device,
-    Hello, History, InviteId, LogId, Millis, Origin, PROTOCOL_VERSION, Posting, Presence, ProfileChange,
-    Query, Registration, Role, Seq, ServerChange, SessionId, Settings, UserId,
+    Anchor, AppPasswordId, ClientFrame, ClientSignal, Command, ConversationChange, ConversationId,
+    ConversationKind, Device, Hello, History, InviteId, LogId, Millis, Origin, PROTOCOL_VERSION, Posting,
+    Presence, ProfileChange, Query, Registration, Role, Seq, ServerChange, SessionId, Settings, UserId,
 };
 
 const GROUP: ConversationId = ConversationId(7);
@@ -44,6 +44,13 @@ fn account() -> Vec<Command> {
         Command::EndSession { session: SessionId(9) },
         Command::EndOtherSessions {},
         Command::DeleteAccount { password: text("password") },
+        Command::CreateAppPassword {
+            client_id: text("c-9"),
+            door: text("tcp_json"),
+            name: text("old laptop"),
+        },
+        Command::CreateAppPassword { client_id: text("c-9"), door: text("udp_ack"), name: String::new() },
+        Command::RevokeAppPassword { app_password: AppPasswordId(2) },
         Command::AddContact { user: ANNA },
         Command::RemoveContact { user: ANNA },
         Command::Block { user: ANNA },
@@ -180,6 +187,7 @@ pub(crate) fn queries() -> Vec<Query> {
         Query::Search { text: text("from:anna \"tea time\""), page: None, limit: 20 },
         Query::Search { text: text("茶"), page: Some(text("next")), limit: 20 },
         Query::Sessions {},
+        Query::AppPasswords {},
         Query::Invites { conversation: GROUP },
         Query::Invite { token: text("inv_example") },
         Query::Online { conversation: None },

@@ -1,12 +1,12 @@
 //! Examples of what the server sends.
 
 use chinwag_protocol::{
-    Answer, Closing, ConversationChange, ConversationId, ConversationKind, ConversationView, CursorMoved,
-    Entry, Event, History, HistoryPage, InviteId, InviteInfo, Item, JoinedBy, Kind, LogId, MemberView,
-    MessageBody, MessageInfo, MessageState, Millis, MyMembership, PROTOCOL_VERSION, Position, Posted,
-    Posting, Presence, PresenceOf, Profile, Reaction, Refused, Registration, Reply, Resumed, Role, SearchHit,
-    SearchPage, Seq, ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView, Settings, SignedIn,
-    Snapshot, UserId, UserKind, Welcome,
+    Answer, AppPasswordId, AppPasswordView, Closing, ConversationChange, ConversationId, ConversationKind,
+    ConversationView, CursorMoved, Entry, Event, History, HistoryPage, InviteId, InviteInfo, Item, JoinedBy,
+    Kind, LogId, MemberView, MessageBody, MessageInfo, MessageState, Millis, MyMembership, PROTOCOL_VERSION,
+    Position, Posted, Posting, Presence, PresenceOf, Profile, Reaction, Refused, Registration, Reply,
+    Resumed, Role, SearchHit, SearchPage, Seq, ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView,
+    Settings, SignedIn, Snapshot, UserId, UserKind, Welcome,
 };
 
 const GROUP: ConversationId = ConversationId(7);
@@ -229,6 +229,8 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::Conversation { conversation: GROUP },
         Reply::Invite { invite: InviteId(4), token: Some(text("inv_example")) },
         Reply::Invite { invite: InviteId(4), token: None },
+        Reply::AppPassword { app_password: AppPasswordId(2), secret: Some(text("abcd-efgh")) },
+        Reply::AppPassword { app_password: AppPasswordId(2), secret: None },
         Reply::ResetLink { token: text("res_example") },
     ]
 }
@@ -244,6 +246,14 @@ pub(crate) fn answers() -> Vec<Answer> {
         seen_at: AT,
         online: true,
     };
+    let app_password = AppPasswordView {
+        app_password: AppPasswordId(2),
+        door: text("tcp_json"),
+        name: text("old laptop"),
+        created_at: AT,
+        used_at: Some(AT),
+    };
+    let unused = AppPasswordView { name: String::new(), used_at: None, ..app_password.clone() };
     let invite =
         InviteInfo { invite: InviteId(4), by: ANNA, role: Role::Member, expires_at: AT, uses_left: 10 };
     let hit = SearchHit { item: item(), context: text("hello"), marks: vec![(0, 5)] };
@@ -265,6 +275,7 @@ pub(crate) fn answers() -> Vec<Answer> {
         Answer::Search(SearchPage { hits: vec![hit], next: Some(text("next")) }),
         Answer::Search(SearchPage { hits: Vec::new(), next: None }),
         Answer::Sessions(vec![session]),
+        Answer::AppPasswords(vec![app_password, unused]),
         Answer::Invites(vec![invite]),
         Answer::Online(presence_list()),
     ]
@@ -348,9 +359,13 @@ pub(crate) fn frames() -> Vec<ServerFrame> {
 }
 
 pub(crate) fn signed_in() -> Vec<String> {
-    let cookie = SignedIn { user: ANNA, session: SessionId(9), token: None };
+    let cookie = SignedIn { user: ANNA, session: SessionId(9), token: None, change_password: false };
     let token = SignedIn { token: Some(text("ses_example")), ..cookie.clone() };
-    [cookie, token].iter().map(|answer| serde_json::to_string(answer).expect("plain data")).collect()
+    let imported = SignedIn { change_password: true, ..token.clone() };
+    [cookie, token, imported]
+        .iter()
+        .map(|answer| serde_json::to_string(answer).expect("plain data"))
+        .collect()
 }
 
 pub(crate) fn server_info() -> String {
@@ -361,6 +376,7 @@ pub(crate) fn server_info() -> String {
         registration: Registration::Open,
         needs_setup: true,
         everyone: true,
+        doors: vec![text("tcp_json")],
     };
     serde_json::to_string(&info).expect("plain data")
 }

@@ -28,15 +28,15 @@ macro_rules! variants {
 
 variants! {
     Command: ChangeProfile ChangeSettings ChangePassword ConfirmPassword EndSession EndOtherSessions DeleteAccount
-        AddContact RemoveContact Block Unblock OpenDirect CreateConversation ChangeConversation CloseConversation Join
+        CreateAppPassword RevokeAppPassword AddContact RemoveContact Block Unblock OpenDirect CreateConversation ChangeConversation CloseConversation Join
         Leave AddMember RemoveMember Unban SetRole CreateInvite RevokeInvite UseInvite Mute Post Edit Delete React
         Unreact Pin Unpin Suspend SetAdmin ResetPassword EndSessionsOf ChangeServer;
     Query: Snapshot Users FindUsers FindConversations Conversation Handle Members Bans History Thread Pins MessageInfo
-        Entries Search Sessions Invites Invite Online;
+        Entries Search Sessions AppPasswords Invites Invite Online;
     Anchor: Latest Before After Around Date;
     Answer: Snapshot Users Conversations Conversation User Members History Items MessageInfo Entries Search Sessions
-        Invites Online;
-    Reply: Done Posted Conversation Invite ResetLink;
+        AppPasswords Invites Online;
+    Reply: Done Posted Conversation Invite AppPassword ResetLink;
     Event: Created Changed Joined Left Removed Banned Unbanned RoleChanged Message Edited Deleted Reacted Unreacted Pinned
         Unpinned Closed Hidden Entered Departed ContactAdded ContactRemoved Blocked Unblocked Muted SettingsChanged
         SessionStarted SessionEnded UserChanged;

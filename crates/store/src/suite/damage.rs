@@ -33,6 +33,7 @@ fn filled() -> Bed {
             token: [1; 32],
             device: "device".into(),
             door: String::new(),
+            app_password: None,
             started_at: Millis(1),
             confirmed_at: Millis(1),
             seen_at: Millis(1),

@@ -142,6 +142,7 @@ fn decide(plan: &mut Plan<'_>, step: &Step) -> Known<()> {
             token: [u8::try_from(id).unwrap(); 32],
             device: String::new(),
             door: String::new(),
+            app_password: None,
             started_at: Millis(0),
             confirmed_at: Millis(0),
             seen_at: Millis(0),

@@ -31,6 +31,7 @@ fn session(id: u32, user: u32, token: u8) -> Change {
         token: [token; 32],
         device: "a device".into(),
         door: String::new(),
+        app_password: None,
         started_at: Millis(1),
         confirmed_at: Millis(2),
         seen_at: Millis(3),
@@ -66,7 +67,8 @@ pub(super) fn records_are_kept_whole(bed: &mut Bed) {
         bot: UserId(1),
         has_admin: false,
     };
-    let secret = Credentials { user: UserId(7), password: "$argon2id$".into(), version: 3 };
+    let secret =
+        Credentials { user: UserId(7), password: "$argon2id$".into(), version: 3, ..Credentials::default() };
     keep(
         bed,
         vec![
