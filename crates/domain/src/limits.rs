@@ -147,8 +147,12 @@ pub struct Limits {
     pub queries_per_account: Rate,
     /// Sign-in attempts from one address. From loopback only failures count.
     pub sign_ins_per_address: Rate,
+    /// Sign-in attempts from one network (256 addresses of IPv4, a site of IPv6). Loopback is exempt.
+    pub sign_ins_per_network: Rate,
     /// Wrong passwords of one account before it has to wait.
     pub sign_in_failures_free: u32,
+    /// Wrong passwords in a row after which only a reset link, or the right one in a live session, helps.
+    pub sign_in_failures_max: u32,
     /// Longest wait between wrong passwords.
     pub sign_in_wait_max_s: u32,
     /// Registrations from one address. Loopback is exempt.
@@ -183,7 +187,9 @@ impl Default for Limits {
             searches_per_account: Rate::new(1.0, 5),
             queries_per_account: Rate::new(20.0, 100),
             sign_ins_per_address: Rate::per_minute(20),
+            sign_ins_per_network: Rate::per_minute(100),
             sign_in_failures_free: 5,
+            sign_in_failures_max: 100,
             sign_in_wait_max_s: 60,
             registrations_per_address: Rate::per_day(5),
             guests_per_address: Rate::per_minute(5),
@@ -211,7 +217,9 @@ impl Limits {
             searches_per_account: Rate::unlimited(),
             queries_per_account: Rate::unlimited(),
             sign_ins_per_address: Rate::unlimited(),
+            sign_ins_per_network: Rate::unlimited(),
             sign_in_failures_free: u32::MAX,
+            sign_in_failures_max: u32::MAX,
             sign_in_wait_max_s: 0,
             registrations_per_address: Rate::unlimited(),
             guests_per_address: Rate::unlimited(),

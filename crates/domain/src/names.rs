@@ -210,6 +210,35 @@ pub fn device(device: &str) -> String {
     harmless.take(crate::limits::DEVICE_CHARACTERS_MAX).collect::<String>().trim().to_owned()
 }
 
+/// The commonest passwords that are long enough, in small letters.
+static COMMON_PASSWORDS: &str = include_str!("common_passwords.txt");
+
+/// Whether this may be chosen as a password by somebody with this handle.
+pub fn new_password(password: &str, handle: &str) -> Result<(), Refused> {
+    self::password(password)?;
+    if fold(password) == fold(handle) {
+        return Err(common_password());
+    }
+    Ok(())
+}
+
+/// Among the first that somebody who guesses would try: on the list, one or two characters again and again, or a
+/// run as `abcdefgh`.
+fn is_common(password: &str) -> bool {
+    let small = password.to_lowercase();
+    let characters: Vec<u32> = small.chars().map(u32::from).collect();
+    let mut kinds = characters.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let runs = |step: i64| characters.windows(2).all(|two| i64::from(two[1]) - i64::from(two[0]) == step);
+    kinds.len() <= 2 || runs(1) || runs(-1) || COMMON_PASSWORDS.lines().any(|common| common == small)
+}
+
+fn common_password() -> Refused {
+    let why = "this password is one of the first that anybody would guess: choose another";
+    Refused::invalid("password", "password_common", why)
+}
+
 /// Whether this may be chosen as a password.
 pub fn password(password: &str) -> Result<(), Refused> {
     let length = password.chars().count();
@@ -220,6 +249,9 @@ pub fn password(password: &str) -> Result<(), Refused> {
     if length > PASSWORD_CHARACTERS_MAX {
         let why = format!("a password has at most {PASSWORD_CHARACTERS_MAX} characters, this has {length}");
         return Err(Refused::invalid("password", "password_too_long", why));
+    }
+    if is_common(password) {
+        return Err(common_password());
     }
     Ok(())
 }
@@ -388,9 +420,47 @@ mod tests {
     #[test]
     fn passwords_are_counted_in_characters() {
         assert_eq!(code(password(&"ü".repeat(7))), "password_too_short");
-        assert_eq!(code(password(&"ü".repeat(8))), "ok");
-        assert_eq!(code(password(&"ü".repeat(256))), "ok");
+        assert_eq!(code(password(&"grü".repeat(3))), "ok");
+        assert_eq!(code(password(&"grüß".repeat(64))), "ok");
         assert_eq!(code(password(&"ü".repeat(257))), "password_too_long");
+    }
+
+    #[test]
+    fn what_anybody_would_guess_is_no_password() {
+        for common in [
+            "password",
+            "Password1",
+            "QWERTYUIOP",
+            "1qaz2wsx",
+            "iloveyou",
+            "aaaaaaaa",
+            "abababab",
+            "abcdefgh",
+            "87654321",
+            "ABCDEFGHI",
+            "пароль123",
+        ] {
+            assert_eq!(code(password(common)), "password_common", "{common}");
+        }
+        for own in ["correct horse battery", "abcdefgi", "a1a1a2a2", "12345768", "passwordless night"] {
+            assert_eq!(code(password(own)), "ok", "{own}");
+        }
+        assert_eq!(code(new_password("annabella", "AnnaBella")), "password_common");
+        assert_eq!(code(new_password("annabella!", "annabella")), "ok");
+    }
+
+    #[test]
+    fn the_list_holds_only_what_could_be_chosen_each_once_and_in_small_letters() {
+        let mut lines: Vec<&str> = COMMON_PASSWORDS.lines().collect();
+        for line in &lines {
+            assert!((PASSWORD_CHARACTERS_MIN..=64).contains(&line.chars().count()), "{line:?}");
+            assert_eq!((*line, line.trim()), (line.to_lowercase().as_str(), *line));
+        }
+        let all = lines.len();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), all);
+        assert!(all > 500);
     }
 
     /// Whatever comes in: no panic, one key for one name, and what was derived is a handle.

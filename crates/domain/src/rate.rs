@@ -138,15 +138,39 @@ struct Failures {
     last_ms: u64,
 }
 
-/// Slows down guessing: per account and per address. Never locks anybody out for good, so that a stranger cannot
-/// lock out a user.
+/// Why a password is not even looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slowed {
+    /// After so many milliseconds it may be tried.
+    Wait(u32),
+    /// Too many wrong ones in a row: only [`SignInGuard::succeeded`] ends this.
+    Stopped,
+}
+
+/// From where a password comes, in growing circles.
+#[derive(Clone, Copy, Debug)]
+pub struct Whence<K> {
+    /// The address.
+    pub address: K,
+    /// The network that it belongs to.
+    pub network: K,
+    /// The machine itself: of these, only failures count.
+    pub trusted: bool,
+}
+
+/// Slows down guessing: per account, per address and per network.
+///
+/// After very many wrong passwords in a row an account's sign-in stops. That a stranger can bring this about is the
+/// price; sessions go on, and proving the password in one of them, or a reset link, lifts it.
 #[derive(Debug)]
 pub struct SignInGuard<A, K> {
     free: u32,
+    stop_at: u32,
     wait_max_ms: u64,
     accounts_max: usize,
     accounts: HashMap<A, Failures>,
     addresses: Buckets<K>,
+    networks: Buckets<K>,
     sweep_from_ms: u64,
 }
 
@@ -162,43 +186,52 @@ impl<A: Hash + Eq, K: Hash + Eq> SignInGuard<A, K> {
     pub fn new(limits: &Limits) -> Self {
         Self {
             free: limits.sign_in_failures_free,
+            stop_at: limits.sign_in_failures_max,
             wait_max_ms: u64::from(limits.sign_in_wait_max_s) * 1000,
             accounts_max: ACCOUNTS_MAX,
             accounts: HashMap::new(),
             // Guessing from more addresses than fit must not get easier for it.
             addresses: Buckets::new(limits.sign_ins_per_address, ADDRESSES_MAX, WhenFull::Closed),
+            networks: Buckets::new(limits.sign_ins_per_network, ADDRESSES_MAX, WhenFull::Closed),
             sweep_from_ms: 0,
         }
     }
 
-    /// Before the password is checked: may this be tried, or after how many milliseconds? For a trusted address
-    /// (loopback) only failures count, and they are counted by [`Self::failed`].
-    pub fn attempt(&mut self, account: &A, address: K, trusted: bool, now_ms: u64) -> Result<(), u32> {
-        if let Some(failures) = self.accounts.get(account)
-            && failures.next_ms > now_ms
-        {
-            return Err(whole_ms((failures.next_ms - now_ms) as f64));
+    /// Before the password is checked: may this be tried? From a trusted address (loopback) only failures count,
+    /// and they are counted by [`Self::failed`].
+    pub fn attempt(&mut self, account: &A, from: Whence<K>, now_ms: u64) -> Result<(), Slowed> {
+        if let Some(failures) = self.accounts.get(account) {
+            if failures.count >= self.stop_at {
+                return Err(Slowed::Stopped);
+            }
+            if failures.next_ms > now_ms {
+                return Err(Slowed::Wait(whole_ms((failures.next_ms - now_ms) as f64)));
+            }
         }
-        if trusted {
-            return match self.addresses.wait_ms(&address, now_ms) {
+        if from.trusted {
+            return match self.addresses.wait_ms(&from.address, now_ms) {
                 0 => Ok(()),
-                wait => Err(wait),
+                wait => Err(Slowed::Wait(wait)),
             };
         }
-        self.addresses.take(address, now_ms, 1)
+        // An address that is too fast alone does not use up what its neighbours have.
+        self.addresses.take(from.address, now_ms, 1).map_err(Slowed::Wait)?;
+        self.networks.take(from.network, now_ms, 1).map_err(Slowed::Wait)
     }
 
     /// The password was wrong, or there is no such account: both are counted alike.
-    pub fn failed(&mut self, account: A, address: K, trusted: bool, now_ms: u64) {
-        if trusted {
-            self.addresses.charge(address, now_ms, 1);
+    pub fn failed(&mut self, account: A, from: Whence<K>, now_ms: u64) {
+        if from.trusted {
+            self.addresses.charge(from.address, now_ms, 1);
         }
         if !self.accounts.contains_key(&account) && self.accounts.len() >= self.accounts_max {
             if now_ms >= self.sweep_from_ms {
                 self.sweep_from_ms = now_ms + SWEEP_EVERY_MS;
                 let longest_ago = now_ms.saturating_sub(FORGOTTEN_AFTER_MS);
-                self.accounts
-                    .retain(|_, failures| failures.next_ms > now_ms || failures.last_ms > longest_ago);
+                let stop_at = self.stop_at;
+                self.accounts.retain(|_, failures| {
+                    failures.next_ms > now_ms || failures.last_ms > longest_ago || failures.count >= stop_at
+                });
             }
             if self.accounts.len() >= self.accounts_max {
                 // The limit per address still holds.
@@ -217,7 +250,7 @@ impl<A: Hash + Eq, K: Hash + Eq> SignInGuard<A, K> {
         }
     }
 
-    /// The password was right: the account's failures are forgotten.
+    /// The password was right, or a new one was chosen: the account's failures are forgotten.
     pub fn succeeded(&mut self, account: &A) {
         self.accounts.remove(account);
     }
@@ -226,6 +259,10 @@ impl<A: Hash + Eq, K: Hash + Eq> SignInGuard<A, K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn from(address: u32, trusted: bool) -> Whence<u32> {
+        Whence { address, network: address / 10, trusted }
+    }
 
     #[test]
     fn a_burst_comes_at_once_and_the_rest_at_the_rate() {
@@ -280,43 +317,81 @@ mod tests {
 
     #[test]
     fn guessing_an_account_gets_slower() {
-        let mut guard = SignInGuard::<&str, u8>::new(&Limits {
+        let mut guard = SignInGuard::<&str, u32>::new(&Limits {
             sign_ins_per_address: Rate::unlimited(),
             ..Limits::default()
         });
         let mut now = 1_000_000;
         for _ in 0..5 {
-            assert_eq!(guard.attempt(&"anna", 1, false, now), Ok(()));
-            guard.failed("anna", 1, false, now);
+            assert_eq!(guard.attempt(&"anna", from(1, false), now), Ok(()));
+            guard.failed("anna", from(1, false), now);
         }
         for wait in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
-            assert_eq!(guard.attempt(&"anna", 1, false, now), Ok(()), "before {wait}");
-            guard.failed("anna", 1, false, now);
-            assert_eq!(guard.attempt(&"anna", 2, false, now), Err(wait), "from any address");
-            assert_eq!(guard.attempt(&"bob", 1, false, now), Ok(()), "another account is not concerned");
+            assert_eq!(guard.attempt(&"anna", from(1, false), now), Ok(()), "before {wait}");
+            guard.failed("anna", from(1, false), now);
+            assert_eq!(
+                guard.attempt(&"anna", from(2, false), now),
+                Err(Slowed::Wait(wait)),
+                "from any address"
+            );
+            assert_eq!(
+                guard.attempt(&"bob", from(1, false), now),
+                Ok(()),
+                "another account is not concerned"
+            );
             now += u64::from(wait);
         }
         guard.succeeded(&"anna");
-        guard.failed("anna", 1, false, now);
-        assert_eq!(guard.attempt(&"anna", 1, false, now), Ok(()));
+        guard.failed("anna", from(1, false), now);
+        assert_eq!(guard.attempt(&"anna", from(1, false), now), Ok(()));
     }
 
     #[test]
     fn an_address_may_try_twenty_times_a_minute_and_a_trusted_one_only_fail_so_often() {
-        let mut guard = SignInGuard::<u32, u8>::new(&Limits::default());
+        let mut guard = SignInGuard::<u32, u32>::new(&Limits::default());
         for account in 0..20 {
-            assert_eq!(guard.attempt(&account, 1, false, 0), Ok(()));
+            assert_eq!(guard.attempt(&account, from(1, false), 0), Ok(()));
             guard.succeeded(&account);
         }
-        assert_eq!(guard.attempt(&99, 1, false, 0), Err(3_000));
+        assert_eq!(guard.attempt(&99, from(1, false), 0), Err(Slowed::Wait(3_000)));
         for account in 0..1_000 {
-            assert_eq!(guard.attempt(&account, 2, true, 0), Ok(()));
+            assert_eq!(guard.attempt(&account, from(2, true), 0), Ok(()));
             guard.succeeded(&account);
         }
         for account in 0..20 {
-            assert_eq!(guard.attempt(&account, 2, true, 0), Ok(()));
-            guard.failed(account, 2, true, 0);
+            assert_eq!(guard.attempt(&account, from(2, true), 0), Ok(()));
+            guard.failed(account, from(2, true), 0);
         }
-        assert_eq!(guard.attempt(&99, 2, true, 0), Err(3_000));
+        assert_eq!(guard.attempt(&99, from(2, true), 0), Err(Slowed::Wait(3_000)));
+    }
+
+    #[test]
+    fn a_network_has_a_rate_of_its_own_that_its_fast_addresses_do_not_use_up() {
+        let limits = Limits {
+            sign_ins_per_address: Rate::per_minute(2),
+            sign_ins_per_network: Rate::per_minute(5),
+            ..Limits::default()
+        };
+        let mut guard = SignInGuard::new(&limits);
+        let mut tried = |account: u32, address: u32| guard.attempt(&account, from(address, false), 0).is_ok();
+        assert_eq!((0..10).filter(|account| tried(*account, 11)).count(), 2);
+        assert_eq!((0..10).filter(|account| tried(*account, 12)).count(), 2);
+        assert_eq!((0..10).filter(|account| tried(*account, 13)).count(), 1, "five from the network");
+        assert!(tried(1, 21), "the next network is not concerned");
+    }
+
+    #[test]
+    fn a_stop_outlasts_a_day_and_ends_with_the_right_password() {
+        let limits = Limits { sign_in_failures_max: 3, ..Limits::default() };
+        let mut guard = SignInGuard::new(&limits);
+        for _ in 0..3 {
+            assert_eq!(guard.attempt(&"anna", from(1, false), 0), Ok(()));
+            guard.failed("anna", from(1, false), 0);
+        }
+        let later = 2 * FORGOTTEN_AFTER_MS;
+        assert_eq!(guard.attempt(&"anna", from(2, true), later), Err(Slowed::Stopped));
+        assert_eq!(guard.attempt(&"bob", from(1, false), later), Ok(()));
+        guard.succeeded(&"anna");
+        assert_eq!(guard.attempt(&"anna", from(1, false), later), Ok(()));
     }
 }

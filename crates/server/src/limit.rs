@@ -6,14 +6,14 @@
 
 use std::{
     hash::Hash,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use chinwag_domain::{
     limits::{Limits, Rate},
-    rate::{Bucket, Buckets, SignInGuard, WhenFull},
+    rate::{Bucket, Buckets, SignInGuard, Slowed, WhenFull, Whence},
 };
 use chinwag_protocol::{Command, ConversationId, Millis, Query, Refused, SessionId, UserId};
 use tokio::time::Instant;
@@ -83,25 +83,23 @@ impl Limiter {
 
     /// Before a password is checked. `account` is the folded handle.
     pub fn sign_in(&self, account: &str, peer: IpAddr) -> Result<(), Refused> {
-        let trusted = peer.to_canonical().is_loopback();
         let mut guard = lock(&self.sign_ins);
-        guard.attempt(&account.to_owned(), network(peer), trusted, self.now()).map_err(too_many)
+        guard.attempt(&account.to_owned(), whence(peer), self.now()).map_err(slowed)
     }
 
     /// The password was wrong, or there is no such account.
     pub fn sign_in_failed(&self, account: &str, peer: IpAddr) {
-        let trusted = peer.to_canonical().is_loopback();
-        lock(&self.sign_ins).failed(account.to_owned(), network(peer), trusted, self.now());
+        lock(&self.sign_ins).failed(account.to_owned(), whence(peer), self.now());
     }
 
-    /// The password was right.
+    /// The password was right; or a new one was chosen with a reset link.
     pub fn signed_in(&self, account: &str) {
         lock(&self.sign_ins).succeeded(&account.to_owned());
     }
 
     /// Before a signed-in user's password is checked again.
     pub fn confirm(&self, user: UserId) -> Result<(), Refused> {
-        lock(&self.confirmations).attempt(&user, user, true, self.now()).map_err(too_many)
+        lock(&self.confirmations).attempt(&user, inside(user), self.now()).map_err(slowed)
     }
 
     /// Whether it was right.
@@ -110,7 +108,7 @@ impl Limiter {
         if right {
             guard.succeeded(&user);
         } else {
-            guard.failed(user, user, true, self.now());
+            guard.failed(user, inside(user), self.now());
         }
     }
 
@@ -258,6 +256,25 @@ fn too_many(wait_ms: u32) -> Refused {
     Refused::too_many("rate_limited", "too fast: wait a moment", wait_ms)
 }
 
+fn slowed(slowed: Slowed) -> Refused {
+    match slowed {
+        Slowed::Wait(wait_ms) => too_many(wait_ms),
+        Slowed::Stopped => Refused::forbidden(
+            "sign_in_stopped",
+            "too many wrong passwords: ask an administrator for a link to choose a new one",
+        ),
+    }
+}
+
+fn whence(peer: IpAddr) -> Whence<IpAddr> {
+    let trusted = peer.to_canonical().is_loopback();
+    Whence { address: network(peer), network: neighbourhood(peer), trusted }
+}
+
+fn inside(user: UserId) -> Whence<UserId> {
+    Whence { address: user, network: user, trusted: true }
+}
+
 fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
@@ -275,6 +292,14 @@ pub fn network(ip: IpAddr) -> IpAddr {
             Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
         }
         ip => ip,
+    }
+}
+
+/// The network that an address belongs to: 256 addresses of version 4, a site of version 6.
+fn neighbourhood(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() & !0xff).into(),
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !(u128::MAX >> 48)).into(),
     }
 }
 
@@ -356,6 +381,36 @@ mod tests {
         assert!(limiter.confirm(UserId(2)).is_ok());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(limiter.confirm(UserId(1)).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_wrong_passwords_stop_the_sign_in_until_a_new_one_is_chosen() {
+        let limiter = Limiter::new(&Limits::default());
+        for number in 0..100_u32 {
+            // From ever other networks, so that only the account is slow.
+            let peer = IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number * 0x1_0000));
+            assert!(limiter.sign_in("anna", peer).is_ok(), "{number}");
+            limiter.sign_in_failed("anna", peer);
+            tokio::time::advance(Duration::from_secs(61)).await;
+        }
+        tokio::time::advance(Duration::from_secs(30 * 24 * 3600)).await;
+        assert_eq!(limiter.sign_in("anna", ip(STRANGER)).unwrap_err().code, "sign_in_stopped");
+        assert!(limiter.sign_in("ben", ip(STRANGER)).is_ok());
+        limiter.signed_in("anna");
+        assert!(limiter.sign_in("anna", ip(STRANGER)).is_ok());
+    }
+
+    #[test]
+    fn a_network_signs_in_a_hundred_times_a_minute() {
+        let limiter = Limiter::new(&Limits::default());
+        let tried = |third: u8, last: u8| {
+            limiter.sign_in(&format!("user{third}-{last}"), IpAddr::from([203, 0, third, last])).is_ok()
+        };
+        let granted = (0..=200).filter(|last| tried(113, *last)).count();
+        assert_eq!(granted, 100);
+        assert!(tried(114, 1), "the next network has its own");
+        let at_home = (0..200).filter(|n| limiter.sign_in(&format!("u{n}"), ip("127.0.0.1")).is_ok()).count();
+        assert_eq!(at_home, 200);
     }
 
     #[test]

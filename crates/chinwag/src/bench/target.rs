@@ -41,6 +41,8 @@ const RATES: &[&str] = &[
     "searches_per_account",
     "queries_per_account",
     "sign_ins_per_address",
+    "sign_ins_per_network",
+    "guests_per_address",
     "registrations_per_address",
     "failures_per_address",
     "strangers_per_account",

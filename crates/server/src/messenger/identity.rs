@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use chinwag_domain::{
     Prepared, Request, names,
-    record::{Credentials, GuestFrom, Owner},
+    record::{Credentials, GuestFrom, Owner, Purpose},
     rules::{app_password, guest, sessions},
 };
-use chinwag_protocol::{Device, Refused, SignedIn};
+use chinwag_protocol::{Device, Refused, SignedIn, UserId};
 
 use super::{Messenger, signed_in};
 use crate::hashing::{fresh_token, hash_token};
@@ -29,7 +29,7 @@ impl Messenger {
     pub async fn register(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
         self.inner.limiter.register(peer)?;
         names::check(&device.handle)?;
-        names::password(&device.password)?;
+        names::new_password(&device.password, &device.handle)?;
         let from = guest_from(peer, door);
         let is_guest = self.is_guest(&device.handle, &from).await?;
         let token = fresh_token::<32>("ses_");
@@ -158,13 +158,31 @@ impl Messenger {
         Ok(version.map(|version| Prepared { verified: Some(version), ..Prepared::default() }))
     }
 
-    /// Chooses a new password with a reset link.
+    /// Chooses a new password with a reset link. That lifts a stop after too many wrong ones.
     pub async fn reset(&self, token: &str, password: &str, peer: IpAddr) -> Result<(), Refused> {
         self.inner.limiter.register(peer)?;
-        names::password(password)?;
+        let link = hash_token(token);
+        let owner = self
+            .read(move |reader| match reader.one_time(&link)?.map(|link| link.purpose) {
+                Some(Purpose::Reset(user)) => reader.user(user),
+                _ => Ok(None),
+            })
+            .await?;
+        // A link that is good for nothing is refused by the rule, in the same words as one that never was.
+        names::new_password(password, owner.as_ref().map_or("", |owner| &owner.handle))?;
         let prepared =
             Prepared { password: Some(self.inner.hashing.hash(password).await?), ..Prepared::default() };
-        self.transacted(Request::Reset { link: hash_token(token), prepared }).await.map(|_done| ())
+        self.transacted(Request::Reset { link, prepared }).await?;
+        if let Some(owner) = owner {
+            self.proved_himself(owner.id, &owner.handle);
+        }
+        Ok(())
+    }
+
+    /// Somebody showed that an account is his: what others guessed wrong counts no more.
+    pub(super) fn proved_himself(&self, user: UserId, handle: &str) {
+        self.inner.limiter.confirmed(user, true);
+        self.inner.limiter.signed_in(&names::fold(handle));
     }
 }
 
