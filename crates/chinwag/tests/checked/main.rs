@@ -1,11 +1,12 @@
 //! D1, D5, D7, O1 to O3, L1, L2, L6, M1, M2, C1, C2: a server that is killed again and again under many clients, judged
 //! from outside. A failing run prints its seed; `CHINWAG_SEED=N` makes the same choices again.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::{
-    io::{BufRead, BufReader},
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -16,49 +17,14 @@ use chinwag_checker::{
     random,
     workload::{Plan, Workload},
 };
-
-const LIFTED: &str = "[limits]
-messages_per_account = { per_s = 1e6, burst = 1000000 }
-messages_per_conversation = { per_s = 1e6, burst = 1000000 }
-commands_per_account = { per_s = 1e6, burst = 1000000 }
-frames_per_connection = { per_s = 1e6, burst = 1000000 }
-queries_per_account = { per_s = 1e6, burst = 1000000 }
-resumes_per_session = { per_s = 1e6, burst = 1000000 }
-strangers_per_account = { per_s = 1e6, burst = 1000000 }
-";
+use support::{Server, lifted};
 
 /// How often the server is killed.
 const KILLS: u32 = 6;
 
-/// A server process; ends with its owner.
-struct Server(Child);
-
-impl Server {
-    fn start(data: &Path, address: SocketAddr) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chinwag"))
-            .args(["serve", "--listen", &address.to_string(), "--data"])
-            .arg(data)
-            .arg("--config")
-            .arg(data.join("lifted.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the binary starts");
-        let output = child.stdout.take().expect("piped");
-        let ready =
-            BufReader::new(output).lines().map_while(Result::ok).any(|line| line.starts_with("Ready"));
-        let server = Self(child);
-        assert!(ready, "the server ended instead of being ready");
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+fn start(data: &Path, address: SocketAddr) -> Server {
+    let config = lifted(data);
+    Server::start_with(data, &["--listen", &address.to_string(), "--config", config.to_str().expect("plain")])
 }
 
 /// A free port that no outgoing connection is given while the server is down.
@@ -78,9 +44,8 @@ fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise
     println!("seed {seed}: CHINWAG_SEED={seed} makes the same choices again");
     let mut random = Random::new(seed).fork(7);
     let data = tempfile::Builder::new().prefix("chinwag-checked-").tempdir().expect("a temporary folder");
-    std::fs::write(data.path().join("lifted.toml"), LIFTED).expect("writable");
     let address = address(&mut random);
-    let mut server = Server::start(data.path(), address);
+    let mut server = start(data.path(), address);
     let plan = Plan { address, seed, users: 6, devices: 2, conversations: 6, actions_per_s: 600 };
     let workload = Workload::start(&plan).expect("accounts and conversations");
     for _ in 0..KILLS {
@@ -90,7 +55,7 @@ fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise
         }
         drop(server);
         workload.crash();
-        server = Server::start(data.path(), address);
+        server = start(data.path(), address);
     }
     let records = workload.heal().expect("the server is well");
     // The promised five seconds are judged where the machine has nothing else to do; here it may be busy.

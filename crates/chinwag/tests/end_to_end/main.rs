@@ -7,4 +7,5 @@ mod delivery;
 mod durability;
 mod members;
 mod operation;
+#[path = "../support/mod.rs"]
 mod support;

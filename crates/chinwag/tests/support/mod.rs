@@ -1,11 +1,15 @@
-//! A server process, and plain blocking clients for it.
+//! A server process, and plain blocking clients for it: shared by the test programs that start the real binary.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command as Process, ExitStatus, Stdio},
     sync::mpsc,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -27,6 +31,10 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_chinwag");
 /// A running server.
 pub(crate) struct Server {
     child: Child,
+    /// What it says of its troubles, once it has ended.
+    errors: Option<JoinHandle<String>>,
+    /// It runs under a tool; both are ended together.
+    grouped: bool,
     /// Where it listens.
     pub(crate) address: SocketAddr,
     /// What it printed before it was ready.
@@ -44,6 +52,9 @@ messages_per_conversation = { per_s = 1e6, burst = 1000000 }
 commands_per_account = { per_s = 1e6, burst = 1000000 }
 frames_per_connection = { per_s = 1e6, burst = 1000000 }
 queries_per_account = { per_s = 1e6, burst = 1000000 }
+resumes_per_session = { per_s = 1e6, burst = 1000000 }
+searches_per_account = { per_s = 1e6, burst = 1000000 }
+strangers_per_account = { per_s = 1e6, burst = 1000000 }
 ";
 
 /// A configuration that lifts the rates, for tests that write fast.
@@ -67,14 +78,30 @@ impl Server {
         }
     }
 
+    /// The same as the child of a tool such as `strace`.
+    pub(crate) fn start_under(mut tool: Process, data: &Path, more: &[&str]) -> Self {
+        tool.arg(BINARY).process_group(0);
+        match Self::try_start(tool, data, more) {
+            Ok(mut server) => {
+                server.grouped = true;
+                server
+            }
+            Err((status, said)) => panic!("the server ended with {status}: {said}"),
+        }
+    }
+
     /// Starts `program` as a server; it may end instead, with what it said.
     pub(crate) fn try_start(
         mut program: Process,
         data: &Path,
         more: &[&str],
     ) -> Result<Self, (ExitStatus, String)> {
+        program.arg("serve");
+        if !more.contains(&"--listen") {
+            program.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut child = program
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg("--data")
             .arg(data)
             .args(more)
             .stdin(Stdio::null())
@@ -112,18 +139,24 @@ impl Server {
             let status = child.wait().expect("it has ended");
             return Err((status, greeting + &errors.join().expect("the reader does not panic")));
         };
-        Ok(Self { child, address, greeting })
+        Ok(Self { child, errors: Some(errors), grouped: false, address, greeting })
     }
 
-    /// Its process id.
+    /// Its process id; under a tool, that of the server and not of the tool.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        let own = self.child.id();
+        if !self.grouped {
+            return own;
+        }
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+        children.ok().and_then(|all| all.split_whitespace().next()?.parse().ok()).unwrap_or(own)
     }
 
     /// Ends it as a crash would.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it runs");
-        self.child.wait().expect("it ends");
+        // Under a tool only the server is killed, so that the tool writes down everything up to that moment.
+        self.signal("KILL");
+        self.wait();
     }
 
     /// Sends a signal.
@@ -144,6 +177,13 @@ impl Server {
         }
     }
 
+    /// Waits for its end; what it said of its troubles.
+    pub(crate) fn last_words(&mut self) -> (ExitStatus, String) {
+        let status = self.wait();
+        let errors = self.errors.take().expect("asked for once");
+        (status, errors.join().expect("the reader does not panic"))
+    }
+
     /// Registers a user and signs in.
     pub(crate) fn register(&self, handle: &str) -> Person {
         Person::register(self.address, handle, None).expect("a free handle")
@@ -158,6 +198,10 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.grouped && !matches!(self.child.try_wait(), Ok(Some(_))) {
+            let group = format!("-{}", self.child.id());
+            let _ = Process::new("kill").args(["-KILL", "--", &group]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -181,6 +225,11 @@ pub(crate) struct Person {
 }
 
 impl Person {
+    /// The same person at another server process.
+    pub(crate) fn at(&self, server: &Server) -> Self {
+        Self { address: server.address, ..self.clone() }
+    }
+
     /// Makes an account.
     pub(crate) fn register(
         address: SocketAddr,
@@ -413,6 +462,12 @@ impl Socket {
         let text = serde_json::to_string(frame).expect("serialisable");
         // A cut connection shows when reading.
         let _ = self.socket.send(Message::Text(text.into()));
+    }
+
+    /// Cuts the connection without a word.
+    pub(crate) fn hang_up(&mut self) {
+        // It may have ended by itself.
+        let _ = self.socket.get_ref().shutdown(std::net::Shutdown::Both);
     }
 
     /// Asks for a change without waiting.
