@@ -201,12 +201,19 @@ impl Link {
         let epoch = self.messenger.epoch();
         let resume = hello.resume.filter(|origin| origin.epoch == epoch).map(|origin| origin.positions);
         let hub = self.messenger.hub().clone();
+        #[cfg(feature = "canaries")]
+        let early = match chinwag_store::canary::is(chinwag_store::canary::Canary::SnapshotThenSubscribe) {
+            true => Some(self.messenger.snapshot(&actor).await?),
+            false => None,
+        };
         let opened = hub.open(known.identity.clone(), Arc::clone(&self.outbox), resume).await;
         let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
         match opened {
             Some(Opened::Fresh(key)) => {
                 let signed_in = self.seat(actor, key, hub);
                 let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
+                #[cfg(feature = "canaries")]
+                let snapshot = early.unwrap_or(snapshot);
                 self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
                 Ok((signed_in, Start::Fresh))
             }

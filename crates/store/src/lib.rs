@@ -3,6 +3,8 @@
 //! An engine decides requests one after the other with the rules that it is given, keeps what they came to, and
 //! tells it after it is safe. It knows no rule itself. One suite of tests runs over every engine.
 
+#[cfg(feature = "canaries")]
+pub mod canary;
 mod engine;
 mod scan;
 

@@ -186,6 +186,11 @@ impl State {
         self.presence_changed.insert(id);
         let Some(plan) = plan else { return Opened::Fresh(key) };
         for (log, after) in plan {
+            #[cfg(feature = "canaries")]
+            let after = match chinwag_store::canary::is(chinwag_store::canary::Canary::ResumeSkipsOne) {
+                true => after.next(),
+                false => after,
+            };
             self.send_missed(key, log, after);
         }
         Opened::Resumed(key)
@@ -384,6 +389,10 @@ impl State {
         user.memberships.swap_remove(place);
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.members -= 1;
+            #[cfg(feature = "canaries")]
+            if chinwag_store::canary::is(chinwag_store::canary::Canary::MembershipAtSubscribe) {
+                return;
+            }
             conversation.online.retain(|(key, _)| !user.connections.contains(key));
         }
     }

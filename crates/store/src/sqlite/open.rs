@@ -91,6 +91,10 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     configure(&conn, options.pages_max)
         .map_err(|cause| failed("configuring the connection", cause.into()))?;
     migrate(&mut conn).map_err(|cause| failed("migrating", cause))?;
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::DedupeInMemory) {
+        conn.execute_batch("DELETE FROM sent").map_err(|cause| failed("forgetting", cause.into()))?;
+    }
     let epoch = epoch(&conn).map_err(|cause| failed("reading its epoch", cause))?;
 
     let ballast = Ballast::new(&folder, options.ballast_bytes);
@@ -164,6 +168,10 @@ fn configure(conn: &Connection, pages_max: Option<u32>) -> rusqlite::Result<()> 
          PRAGMA trusted_schema = OFF;
          PRAGMA busy_timeout = 50;",
     )?;
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::NoSync) {
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
+    }
     #[cfg(feature = "canary-normal")]
     conn.pragma_update(None, "synchronous", "NORMAL")?;
     if let Some(pages) = pages_max {
