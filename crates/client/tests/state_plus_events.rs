@@ -145,7 +145,7 @@ impl World {
         let actor = Actor { user, session, door: None };
         match self.ask(Request::Command { actor, command, prepared }) {
             Ok(Done::Reply(reply)) => Some(reply),
-            Ok(Done::SignedIn { .. }) | Err(_) => None,
+            Ok(Done::SignedIn { .. } | Done::Refused(_)) | Err(_) => None,
         }
     }
 
@@ -224,7 +224,7 @@ impl World {
                 let about = even.then_some(message);
                 let (reply_to, thread) =
                     if self.chance.below(2) == 0 { (about, None) } else { (None, about) };
-                Command::Post { conversation, client_id, text, reply_to, thread }
+                Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to, thread }
             }
         };
         self.command(who, command);
@@ -246,7 +246,7 @@ impl World {
     fn own_message(&mut self, who: usize, conversation: ConversationId, number: usize) {
         let client_id = format!("own{number}");
         let post =
-            Command::Post { conversation, client_id, text: "mine".into(), reply_to: None, thread: None };
+            Command::Post { conversation, client_id, text: "mine".into(), attachments: Vec::new(), reply_to: None, thread: None };
         let Some(Reply::Posted(posted)) = self.command(who, post) else { return };
         let message = posted.seq;
         self.said.push((conversation, message));

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use chinwag_protocol::{ConversationId, InviteId, LogId, Refused, Seq, SessionId, UserId};
+use chinwag_protocol::{ConversationId, FileId, InviteId, LogId, Refused, Seq, SessionId, UserId};
 
 use crate::record::{
-    Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Relation, Sent, Server,
-    Session, TokenHash, User,
+    Call, Conversation, Counter, Credentials, Head, Holding, Invite, Member, Message, Name, OneTime,
+    Relation, Sent, Server, Session, TokenHash, User,
 };
 
 /// Our own trouble: not the asker's fault, told to him only by its number.
@@ -71,6 +71,12 @@ pub trait Facts {
     fn relation(&self, of: UserId, to: UserId) -> Known<Relation>;
     /// A message as it stands now; `None` too for an entry that is not a message.
     fn message(&self, conversation: ConversationId, seq: Seq) -> Known<Option<Arc<Message>>>;
+    /// What a user has to do with a file.
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>>;
+    /// How many bytes all files take that a user holds.
+    fn held_bytes(&self, user: UserId) -> Known<u64>;
+    /// The call that goes on in a conversation.
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>>;
     /// An invitation.
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>>;
     /// An invitation by its token.

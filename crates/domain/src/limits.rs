@@ -38,6 +38,18 @@ pub const REACTIONS_MAX: usize = 50;
 pub const REACTIONS_PER_USER_MAX: usize = 20;
 /// Pinned messages of one conversation.
 pub const PINS_MAX: usize = 100;
+/// Files of one message.
+pub const ATTACHMENTS_MAX: usize = 20;
+/// Bytes of a file's name.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+/// How long an upload waits for a message that takes it.
+pub const UPLOAD_WAITS_MS: i64 = 3600 * 1000;
+/// Uploads of one account at the same time.
+pub const UPLOADS_PARALLEL_MAX: u32 = 5;
+/// How long a call rings.
+pub const CALL_RINGS_MS: i64 = 60 * 1000;
+/// How long a call may last that nobody ends.
+pub const CALL_LASTS_MS: i64 = 24 * 3600 * 1000;
 /// Members of one conversation.
 pub const MEMBERS_MAX: u32 = 10_000;
 /// Users who can be added when a conversation is made.
@@ -165,6 +177,14 @@ pub struct Limits {
     pub invites_per_account: Rate,
     /// Direct conversations that one account opens with people it shares no conversation with.
     pub strangers_per_account: Rate,
+    /// Files that one account uploads.
+    pub uploads_per_account: Rate,
+    /// Bytes of one uploaded file.
+    pub upload_bytes: u64,
+    /// Bytes of all files that one account holds.
+    pub file_bytes_per_account: u64,
+    /// Calls that one account starts.
+    pub calls_per_account: Rate,
     /// Connections of one session at the same time.
     pub connections_per_session: u32,
     /// Connections of one user at the same time.
@@ -196,6 +216,11 @@ impl Default for Limits {
             failures_per_address: Rate::new(10_000.0 / 600.0, 10_000),
             invites_per_account: Rate::per_day(20),
             strangers_per_account: Rate::per_day(10),
+            // Ten a minute for long; a folder of pictures may come at once.
+            uploads_per_account: Rate::new(10.0 / 60.0, 50),
+            upload_bytes: 100 << 20,
+            file_bytes_per_account: 1 << 30,
+            calls_per_account: Rate::per_minute(6),
             connections_per_session: 10,
             connections_per_user: 20,
             connections_per_address: 100,
@@ -226,10 +251,13 @@ impl Limits {
             failures_per_address: Rate::unlimited(),
             invites_per_account: Rate::unlimited(),
             strangers_per_account: Rate::unlimited(),
+            uploads_per_account: Rate::unlimited(),
+            calls_per_account: Rate::unlimited(),
             connections_per_session: u32::MAX,
             connections_per_user: u32::MAX,
             connections_per_address: u32::MAX,
             connections_per_private_address: u32::MAX,
+            ..Self::default()
         }
     }
 }

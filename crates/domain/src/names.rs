@@ -9,8 +9,9 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 use unicode_security::{MixedScript, mixed_script::AugmentedScriptSet};
 
 use crate::limits::{
-    ABOUT_CHARACTERS_MAX, COMBINING_MARKS_MAX, CONVERSATION_NAME_CHARACTERS_MAX, HANDLE_CHARACTERS_MAX,
-    NAME_CHARACTERS_MAX, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN, TOPIC_CHARACTERS_MAX,
+    ABOUT_CHARACTERS_MAX, COMBINING_MARKS_MAX, CONVERSATION_NAME_CHARACTERS_MAX, FILE_NAME_BYTES_MAX,
+    HANDLE_CHARACTERS_MAX, NAME_CHARACTERS_MAX, PASSWORD_CHARACTERS_MAX, PASSWORD_CHARACTERS_MIN,
+    TOPIC_CHARACTERS_MAX,
 };
 
 /// Names nobody may take: they mean something in a message, in a path, or pretend to speak for the server.
@@ -202,6 +203,21 @@ pub fn topic(topic: &str) -> Result<&str, Refused> {
 /// What somebody says about himself, without white space around it; may be empty.
 pub fn about(about: &str) -> Result<&str, Refused> {
     line("about", about, ABOUT_CHARACTERS_MAX)
+}
+
+/// What a file is called, without folders and what a file system or a reader could take for something else.
+pub fn file(name: &str) -> Result<String, Refused> {
+    if name.len() > FILE_NAME_BYTES_MAX {
+        return Err(Refused::too_large(
+            "name",
+            format!("a file's name has at most {FILE_NAME_BYTES_MAX} bytes"),
+        ));
+    }
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let harmless: String = last.chars().filter(|c| !c.is_control() && !is_invisible(*c)).collect();
+    // A name that begins with a dot is hidden when it is saved.
+    let harmless = harmless.trim().trim_start_matches('.').trim_end_matches(['.', ' ']);
+    Ok(if harmless.is_empty() { "file".to_owned() } else { harmless.to_owned() })
 }
 
 /// What a device calls itself, made harmless instead of refused: nobody should fail to sign in over it.

@@ -3,18 +3,18 @@
 //! A rule records events one after the other; each is numbered at once and its consequences are visible to the
 //! next look-up. Nothing is kept until the store takes the finished plan.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use chinwag_protocol::{
-    ConversationId, Entry, Event, InviteId, LogId, Millis, Position, Seq, SessionId, UserId,
+    ConversationId, Entry, Event, FileId, InviteId, LogId, Millis, Position, Seq, SessionId, UserId,
 };
 
 use crate::{
     facts::{Facts, Known},
     project,
     record::{
-        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay,
-        Relation, Sent, Server, Session, TokenHash, User,
+        Call, Change, Conversation, Counter, Credentials, Head, Holding, Invite, Member, Message, Name,
+        OneTime, Overlay, Relation, Sent, Server, Session, TokenHash, User,
     },
 };
 
@@ -60,6 +60,12 @@ impl<'f> Plan<'f> {
     /// Keeps a record that no event makes: secrets, sessions, invitations, what is known of a user.
     pub fn keep(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Forgets everything that was decided: a rule was refused half way, and the refusal itself is to be kept.
+    pub fn forget(&mut self) {
+        self.entries.clear();
+        self.changes.clear();
     }
 
     /// What the store is to write: the entries in order, and the records after the last of them.
@@ -236,10 +242,49 @@ impl Facts for Plan<'_> {
             }
             if overlay.state.deleted {
                 changed.text.clear();
+                changed.attachments.clear();
             }
             changed.overlay = Overlay::clone(&overlay);
         }
         Ok(Some(message))
+    }
+
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        match self.latest(|change| match change {
+            Change::Holding(holding) if (holding.user, holding.file) == (user, file) => {
+                Some(Some(holding.clone()))
+            }
+            Change::HoldingGone(of, gone) if (*of, *gone) == (user, file) => Some(None),
+            _ => None,
+        }) {
+            Some(holding) => Ok(holding),
+            None => self.facts.holding(user, file),
+        }
+    }
+
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        let changed = self.changes.iter().filter_map(|change| match change {
+            Change::Holding(holding) if holding.user == user => Some(holding.file),
+            Change::HoldingGone(of, file) if *of == user => Some(*file),
+            _ => None,
+        });
+        let mut bytes = self.facts.held_bytes(user)?;
+        for file in changed.collect::<BTreeSet<_>>() {
+            bytes = bytes.saturating_sub(self.facts.holding(user, file)?.map_or(0, |held| held.size));
+            bytes = bytes.saturating_add(self.holding(user, file)?.map_or(0, |held| held.size));
+        }
+        Ok(bytes)
+    }
+
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        match self.latest(|change| match change {
+            Change::Call(call) if call.conversation == conversation => Some(Some(call.clone())),
+            Change::CallOver(over) if *over == conversation => Some(None),
+            _ => None,
+        }) {
+            Some(call) => Ok(call),
+            None => self.facts.call(conversation),
+        }
     }
 
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {
@@ -335,6 +380,7 @@ pub fn message_of(entry: &Entry, overlay: Overlay) -> Option<Message> {
         author: entry.by,
         at: entry.at,
         text,
+        attachments: if overlay.state.deleted { Vec::new() } else { body.attachments.clone() },
         thread: body.thread,
         overlay,
     })

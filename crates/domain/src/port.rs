@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    AppPasswordId, Command, ConversationId, Entry, LogId, Millis, Position, Refused, Reply, Seq, SessionId,
-    UserId,
+    AppPasswordId, Command, ConversationId, Entry, FileId, LogId, Millis, Position, Refused, Reply, Seq,
+    SessionId, UserId,
 };
 
 use crate::{
     facts::{Facts, Known},
-    record::{Conversation, Cursor, GuestFrom, Invite, Member, Overlay, Relation, TokenHash, User},
-    rules::idempotency,
+    record::{
+        Call, Conversation, Cursor, GuestFrom, Holding, Invite, Member, Overlay, Relation, TokenHash, User,
+    },
+    rules::{file::Uploaded, idempotency},
 };
 
 /// On whose behalf something is asked. Made from a session by the server, never from a message body.
@@ -143,6 +145,25 @@ pub enum Request {
         /// The hash of the new password is in here.
         prepared: Prepared,
     },
+    /// Notes that a file was uploaded and is complete on disk.
+    Uploaded {
+        /// By whom.
+        actor: Actor,
+        /// What.
+        uploaded: Uploaded,
+    },
+    /// Lets go of files that no message takes.
+    CollectFiles {
+        /// Who holds them in vain, as far as is known.
+        idle: Vec<(UserId, FileId)>,
+    },
+    /// Ends a call that nobody answered, or that nobody ended, for too long.
+    ExpireCall {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        call: Seq,
+    },
     /// Notes that a session was used; at most once an hour per session.
     Seen {
         /// Which.
@@ -162,11 +183,14 @@ pub enum Request {
 /// What came of a request. Exactly one is made for each.
 pub type Verdict = Result<Done, Refused>;
 
-/// A request was done and is on disk.
+/// What was decided is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Done {
-    /// A command.
+    /// A command was done.
     Reply(Reply),
+    /// A command was refused for good: no copy of it that is still under way will be done, see
+    /// [`crate::rules::idempotency`].
+    Refused(Refused),
     /// A session was started.
     SignedIn {
         /// Who.
@@ -174,6 +198,17 @@ pub enum Done {
         /// The new session.
         session: SessionId,
     },
+}
+
+impl Done {
+    /// What whoever sent a command is told.
+    pub fn into_reply(self) -> Result<Reply, Refused> {
+        match self {
+            Self::Reply(reply) => Ok(reply),
+            Self::Refused(refused) => Err(refused),
+            Self::SignedIn { .. } => Ok(Reply::Done {}),
+        }
+    }
 }
 
 /// Takes the verdict to whoever asked. Called once, in commit order, after the entries were published.
@@ -234,6 +269,12 @@ pub trait Reader: Facts {
     fn overlays(&self, conversation: ConversationId, from: Seq, to: Seq) -> Known<Vec<(Seq, Arc<Overlay>)>>;
     /// Replies in a thread after a number, oldest first.
     fn thread(&self, conversation: ConversationId, root: Seq, after: Seq, limit: usize) -> Known<Vec<Entry>>;
+    /// Whether anybody holds a file.
+    fn is_held(&self, file: FileId) -> Known<bool>;
+    /// Files that no message takes, and that were not uploaded after a time; see [`Holding::is_idle`].
+    fn idle_holdings(&self, before: Millis, limit: usize) -> Known<Vec<Arc<Holding>>>;
+    /// Every call that goes on.
+    fn open_calls(&self) -> Known<Vec<Arc<Call>>>;
     /// Numbers of pinned messages, newest first.
     fn pins(&self, conversation: ConversationId) -> Known<Vec<Seq>>;
     /// Messages after a number that mention a user and are not deleted, oldest first.
@@ -265,7 +306,8 @@ pub type Reading = Box<dyn FnOnce(Result<&dyn Reader, Refused>) + Send>;
 ///   `seq` of each log has no gaps and is commit order. An engine with several writers takes the log's row lock
 ///   in the same transaction; it never uses a sequence or the clock.
 /// - **Commit, then tell.** Nothing is published before the transaction that holds it is on disk. A batch is
-///   published whole and in order. A refused request leaves nothing behind.
+///   published whole and in order. A request that a rule refuses leaves nothing behind; one that is refused for
+///   good is a decision like any other and leaves the refusal ([`Done::Refused`]).
 /// - **Unknown is final.** When a commit fails in a way that may yet have reached the disk, the verdict is
 ///   `unavailable`, nothing is accepted any more, and the process ends: recovery decides.
 /// - **A bounded queue.** When it is full, the verdict is `busy` at once.

@@ -5,13 +5,15 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    ConversationId, Entry, Event, History, LogId, MessageState, Position, Reaction, Role, Seq, UserId,
+    Attachment, CallView, ConversationId, Entry, Event, FileId, History, LogId, MessageState, Millis,
+    Position, Reaction, Role, Seq, UserId,
 };
 
 use crate::{
     facts::{Facts, Failed, Known},
     plan::{Plan, messages_after},
-    record::{Change, Conversation, Member, Overlay, Standing},
+    record::{Call, Change, Conversation, Holding, Member, Overlay, Standing},
+    rules::file::distinct,
 };
 
 /// Stands for all members in [`Change::Mention`].
@@ -116,6 +118,9 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             for user in mentions.iter().filter(|user| **user != entry.by) {
                 plan.keep(Change::Mention(*user, id, entry.seq));
             }
+            for attachment in distinct(&body.attachments) {
+                takes(plan, entry.by, attachment)?;
+            }
             if body.mentions_all {
                 plan.keep(Change::Mention(ALL_MEMBERS, id, entry.seq));
             }
@@ -135,6 +140,9 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             count_pins(plan, id, *message, false)?;
             if let Some(found) = plan.message(id, *message)? {
                 plan.keep(Change::Erase(id, *message));
+                for attachment in distinct(&found.attachments) {
+                    lets_go(plan, found.author, attachment.file)?;
+                }
                 for edit in &found.overlay.edits {
                     plan.keep(Change::Erase(id, *edit));
                 }
@@ -164,8 +172,63 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             count_pins(plan, id, *message, false)?;
             with_overlay(plan, id, *message, entry, |state| state.pinned = false)
         }
+        Event::CallStarted { media, via } => {
+            let view = CallView {
+                call: entry.seq,
+                by: entry.by,
+                at: entry.at,
+                media: *media,
+                via: via.clone(),
+                accepted: Vec::new(),
+                declined: Vec::new(),
+            };
+            plan.keep(Change::Call(Arc::new(Call { conversation: id, view })));
+            Ok(())
+        }
+        Event::CallAnswered { call: seq, accepted } => {
+            let Some(call) = plan.call(id)?.filter(|call| call.view.call == *seq) else { return Ok(()) };
+            let mut call = Call::clone(&call);
+            call.view.declined.retain(|user| *user != entry.by);
+            if *accepted {
+                call.view.accepted.push(entry.by)
+            } else {
+                call.view.declined.push(entry.by)
+            }
+            plan.keep(Change::Call(Arc::new(call)));
+            Ok(())
+        }
+        Event::CallEnded { .. } => {
+            plan.keep(Change::CallOver(id));
+            Ok(())
+        }
         _ => Err(misplaced(entry)),
     }
+}
+
+/// A message of a user takes a file: his own upload, or one that he forwards.
+fn takes(plan: &mut Plan<'_>, user: UserId, attachment: &Attachment) -> Known<()> {
+    let messages = plan.holding(user, attachment.file)?.map_or(0, |held| held.messages);
+    plan.keep(Change::Holding(Arc::new(Holding {
+        user,
+        file: attachment.file,
+        size: attachment.size,
+        media_type: attachment.media_type.clone(),
+        waits_since: None,
+        messages: messages + 1,
+    })));
+    Ok(())
+}
+
+/// A message of a user that held a file is deleted. With the last of them the file can go at once.
+fn lets_go(plan: &mut Plan<'_>, user: UserId, file: FileId) -> Known<()> {
+    let Some(held) = plan.holding(user, file)? else { return Ok(()) };
+    let mut changed = Holding::clone(&held);
+    changed.messages = changed.messages.saturating_sub(1);
+    if changed.messages == 0 && changed.waits_since.is_none() {
+        changed.waits_since = Some(Millis(0));
+    }
+    plan.keep(Change::Holding(Arc::new(changed)));
+    Ok(())
 }
 
 fn in_user(plan: &mut Plan<'_>, user: UserId, event: &Event) -> Known<()> {

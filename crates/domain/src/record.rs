@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    AppPasswordId, ConversationId, ConversationKind, History, InviteId, MessageState, Millis, Position,
-    Posting, Profile, Registration, Role, Seq, SessionId, Settings, UserId, UserKind,
+    AppPasswordId, Attachment, CallView, ConversationId, ConversationKind, FileId, History, InviteId,
+    MessageState, Millis, Position, Posting, Profile, Registration, Role, Seq, SessionId, Settings, UserId,
+    UserKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -268,6 +269,39 @@ pub struct Relation {
     pub blocked: bool,
 }
 
+/// That a user uploaded or posted a file: he answers for the space it takes. The key is both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Who.
+    pub user: UserId,
+    /// What.
+    pub file: FileId,
+    /// How many bytes.
+    pub size: u64,
+    /// What it is, by its content.
+    pub media_type: String,
+    /// Since when it has waited for a message to take it; long ago, if the last message with it was deleted.
+    pub waits_since: Option<Millis>,
+    /// How many messages of his hold it.
+    pub messages: u32,
+}
+
+impl Holding {
+    /// No message holds it, and it was not uploaded after `before` either.
+    pub fn is_idle(&self, before: Millis) -> bool {
+        self.messages == 0 && self.waits_since.is_none_or(|since| since < before)
+    }
+}
+
+/// The call that goes on in a conversation. The key is the conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Where.
+    pub conversation: ConversationId,
+    /// As clients see it.
+    pub view: CallView,
+}
+
 /// A message as a rule needs it: the recorded part and what later entries made of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -281,6 +315,8 @@ pub struct Message {
     pub at: Millis,
     /// The text as it stands now; empty if deleted.
     pub text: String,
+    /// The files it holds; none if deleted.
+    pub attachments: Vec<Attachment>,
     /// The thread it belongs to.
     pub thread: Option<Seq>,
     /// What later entries made of it.
@@ -363,6 +399,17 @@ pub struct Head {
     pub at: Millis,
 }
 
+/// What a command that is remembered was answered, and is answered whenever it comes again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// No, and that is final.
+    Refused(chinwag_protocol::Refused),
+    /// It was done.
+    #[serde(untagged)]
+    Reply(chinwag_protocol::Reply),
+}
+
 /// A remembered command: what `(user, client_id)` led to. Kept for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
@@ -373,7 +420,7 @@ pub struct Sent {
     /// Hash of the command's body: the same id with another body is a conflict.
     pub body: u64,
     /// What was answered.
-    pub reply: chinwag_protocol::Reply,
+    pub told: Told,
 }
 
 /// Numbers that a store hands out, each once.
@@ -416,6 +463,14 @@ pub enum Change {
     Erase(ConversationId, Seq),
     /// A message mentions a user.
     Mention(UserId, ConversationId, Seq),
+    /// Keeps who holds a file.
+    Holding(Arc<Holding>),
+    /// A user holds a file no longer.
+    HoldingGone(UserId, FileId),
+    /// Keeps the call of a conversation.
+    Call(Arc<Call>),
+    /// The call of a conversation is over.
+    CallOver(ConversationId),
     /// Keeps an invitation.
     Invite(Arc<Invite>),
     /// Keeps a one-time link.

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chinwag_protocol::{
-    Command, ConversationId, ConversationKind, Entry, InviteId, LogId, Millis, Position, Posting, Refused,
+    Command, ConversationId, ConversationKind, Entry, FileId, InviteId, LogId, Millis, Position, Posting, Refused,
     Registration, Reply, Role, Seq, SessionId, UserId,
 };
 
@@ -14,8 +14,8 @@ use crate::{
     plan::{Plan, message_of, messages_after},
     port::{Actor, Done, Prepared, Request, Token},
     record::{
-        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Overlay,
-        Relation, Sent, Server, Session, TokenHash, User,
+        Call, Change, Conversation, Counter, Credentials, Head, Holding, Invite, Member, Message, Name, OneTime, Overlay,
+        Relation, Sent, Server, Session, Told, TokenHash, User,
     },
     rules,
 };
@@ -36,6 +36,8 @@ pub(crate) struct World {
     relations: BTreeMap<(UserId, UserId), Relation>,
     overlays: BTreeMap<(ConversationId, Seq), Arc<Overlay>>,
     pub(crate) invites: BTreeMap<InviteId, Arc<Invite>>,
+    pub(crate) holdings: BTreeMap<(UserId, FileId), Arc<Holding>>,
+    pub(crate) calls: BTreeMap<ConversationId, Arc<Call>>,
     pub(crate) one_time: BTreeMap<TokenHash, Arc<OneTime>>,
     pub(crate) server: Option<Arc<Server>>,
     sent: BTreeMap<(UserId, String), Arc<Sent>>,
@@ -52,9 +54,14 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Nothing was recorded and nothing kept.
+    /// Nothing was recorded and nothing kept, unless it is that the answer is no for good.
     pub(crate) fn is_without_effect(&self) -> bool {
-        self.entries.is_empty() && self.changes.is_empty()
+        self.entries.is_empty() && (self.changes.is_empty() || self.is_remembered_refusal())
+    }
+
+    fn is_remembered_refusal(&self) -> bool {
+        let refused = |change: &Change| matches!(change, Change::Sent(sent) if matches!(sent.told, Told::Refused(_)));
+        self.entries.is_empty() && matches!(&self.changes[..], [only] if refused(only))
     }
 }
 
@@ -71,6 +78,7 @@ impl World {
     pub(crate) fn consider(&self, request: &Request) -> Outcome {
         let mut plan = Plan::new(self, self.at);
         let verdict = match rules::decide(&mut plan, request) {
+            Ok(Done::Refused(refused)) => Err(refused),
             Ok(done) => Ok(done),
             Err(Stop::Refused(refused)) => Err(refused),
             Err(Stop::Failed(failed)) => panic!("{failed}: {}", failed.cause),
@@ -82,7 +90,7 @@ impl World {
     /// Decides, and keeps what follows.
     pub(crate) fn request(&mut self, request: &Request) -> Result<Done, Refused> {
         let outcome = self.consider(request);
-        if outcome.verdict.is_ok() {
+        if outcome.verdict.is_ok() || outcome.is_remembered_refusal() {
             self.apply(outcome.entries, outcome.changes);
         }
         outcome.verdict
@@ -184,6 +192,7 @@ impl World {
             conversation,
             client_id: format!("post-{}-{seq}", conversation.0),
             text: text.into(),
+            attachments: Vec::new(),
             reply_to: None,
             thread: None,
         };
@@ -243,6 +252,10 @@ impl World {
                 took(Counter::Invite, invite.id.0);
                 self.invites.insert(invite.id, invite);
             }
+            Change::Holding(held) => drop(self.holdings.insert((held.user, held.file), held)),
+            Change::HoldingGone(user, file) => drop(self.holdings.remove(&(user, file))),
+            Change::Call(call) => drop(self.calls.insert(call.conversation, call)),
+            Change::CallOver(conversation) => drop(self.calls.remove(&conversation)),
             Change::OneTime(link) => drop(self.one_time.insert(link.token, link)),
             Change::OneTimeUsed(token) => drop(self.one_time.remove(&token)),
             Change::Server(server) => self.server = Some(server),
@@ -320,6 +333,18 @@ impl Facts for World {
         let overlay =
             self.overlays.get(&(conversation, seq)).map(|it| Overlay::clone(it)).unwrap_or_default();
         Ok(entry.and_then(|entry| message_of(entry, overlay)).map(Arc::new))
+    }
+
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        Ok(self.holdings.get(&(user, file)).cloned())
+    }
+
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        Ok(self.holdings.values().filter(|held| held.user == user).map(|held| held.size).sum())
+    }
+
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        Ok(self.calls.get(&conversation).cloned())
     }
 
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {

@@ -13,6 +13,14 @@ use crate::{
 
 /// Whether a message may say this.
 pub fn check_message(text: &str) -> Result<(), Refused> {
+    if is_blank(text) {
+        return Err(Refused::invalid("text", "text_empty", "a message says something"));
+    }
+    check_caption(text)
+}
+
+/// The same for what is said beside files: it may be nothing.
+pub fn check_caption(text: &str) -> Result<(), Refused> {
     if text.len() > MESSAGE_BYTES_MAX {
         let why = format!("a message has at most {MESSAGE_BYTES_MAX} bytes, this has {}", text.len());
         return Err(Refused::too_large("text", why));
@@ -34,9 +42,6 @@ pub fn check_message(text: &str) -> Result<(), Refused> {
     if characters > MESSAGE_CHARACTERS_MAX {
         let why = format!("a message has at most {MESSAGE_CHARACTERS_MAX} characters, this has {characters}");
         return Err(Refused::too_large("text", why));
-    }
-    if is_blank(text) {
-        return Err(Refused::invalid("text", "text_empty", "a message says something"));
     }
     if links(text) > LINKS_MAX {
         return Err(Refused::too_large("text", format!("a message has at most {LINKS_MAX} links")));

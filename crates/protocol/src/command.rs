@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppPasswordId, ConversationId, ConversationKind, History, InviteId, Millis, Posting, Registration, Role,
-    Seq, SessionId, UserId, view::is_false,
+    AppPasswordId, Attach, CallMedia, ConversationId, ConversationKind, History, InviteId, Millis, Posting,
+    Registration, Role, Seq, SessionId, UserId, view::is_false,
 };
 
 /// New parts of one's own profile; what is absent stays.
@@ -312,8 +312,12 @@ pub enum Command {
         conversation: ConversationId,
         /// One's own id of this message: sending twice answers the same once.
         client_id: String,
-        /// What.
+        /// What; may be empty if there are attachments.
         text: String,
+        /// The files it holds; at most 20.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "typescript", ts(as = "Option<Vec<Attach>>", optional))]
+        attachments: Vec<Attach>,
         /// The message it answers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "typescript", ts(optional))]
@@ -370,6 +374,35 @@ pub enum Command {
         conversation: ConversationId,
         /// Which.
         message: Seq,
+    },
+
+    // Calls.
+    /// Calls the others of a conversation; there is at most one call in it at a time.
+    StartCall {
+        /// Whom.
+        conversation: ConversationId,
+        /// One's own id of this command.
+        client_id: String,
+        /// What for.
+        #[serde(default)]
+        #[cfg_attr(feature = "typescript", ts(as = "Option<CallMedia>", optional))]
+        media: CallMedia,
+    },
+    /// Accepts a call or declines it; in a direct conversation declining ends it.
+    AnswerCall {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        call: Seq,
+        /// Or decline.
+        accept: bool,
+    },
+    /// Ends a call for everybody.
+    EndCall {
+        /// Where.
+        conversation: ConversationId,
+        /// Which.
+        call: Seq,
     },
 
     // Server administrators.
@@ -446,6 +479,13 @@ pub enum Reply {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "typescript", ts(optional))]
         secret: Option<String>,
+    },
+    /// A call was started: it rings.
+    Call {
+        /// Where.
+        conversation: ConversationId,
+        /// Its name.
+        call: Seq,
     },
     /// A link to choose a new password was made; good for 30 minutes.
     ResetLink {

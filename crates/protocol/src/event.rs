@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ConversationChange, ConversationId, ConversationKind, ConversationView, History, LogId, Millis, Posting,
-    Profile, Role, Seq, SessionId, Settings, UserId, view::is_false,
+    Attachment, CallEnd, CallMedia, ConversationChange, ConversationId, ConversationKind, ConversationView,
+    History, LogId, Millis, Posting, Profile, Role, Seq, SessionId, Settings, UserId, view::is_false,
 };
 
 /// One event in its log.
@@ -45,6 +45,10 @@ pub struct MessageBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub thread: Option<Seq>,
+    /// The files it holds; none once the message was deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<Vec<Attachment>>", optional))]
+    pub attachments: Vec<Attachment>,
     /// Members it mentions by handle.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "typescript", ts(as = "Option<Vec<UserId>>", optional))]
@@ -186,6 +190,29 @@ pub enum Event {
     Unpinned {
         /// Which.
         message: Seq,
+    },
+    /// Somebody calls the others; the call is named by this entry.
+    CallStarted {
+        /// What for.
+        media: CallMedia,
+        /// The door it was started through, if not the native one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        via: Option<String>,
+    },
+    /// Somebody who was called has answered.
+    CallAnswered {
+        /// Which call.
+        call: Seq,
+        /// Or declined.
+        accepted: bool,
+    },
+    /// A call is over.
+    CallEnded {
+        /// Which.
+        call: Seq,
+        /// Why.
+        reason: CallEnd,
     },
     /// The conversation was deleted by its owner; its last entry.
     Closed {},

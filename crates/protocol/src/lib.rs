@@ -7,8 +7,10 @@
 //! Invariant: no type of this crate holds a secret that the server would broadcast. Passwords and tokens appear
 //! only in what a client sends or in the single answer that hands a token over.
 
+mod call;
 mod command;
 mod event;
+mod file;
 mod frame;
 mod ids;
 mod query;
@@ -16,8 +18,10 @@ mod refused;
 mod signal;
 mod view;
 
+pub use call::{CallEnd, CallMedia, CallView};
 pub use command::{Command, ConversationChange, Posted, ProfileChange, Reply, ServerChange, Settings};
 pub use event::{Entry, Event, JoinedBy, MessageBody};
+pub use file::{Attach, Attachment, FileId, NotAFile};
 pub use frame::{
     ClientFrame, Closing, Device, Hello, Origin, PROTOCOL_VERSION, Resumed, ServerFrame, SignedIn, Welcome,
 };

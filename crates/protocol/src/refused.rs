@@ -98,8 +98,13 @@ impl Refused {
         self
     }
 
-    /// Whether the request certainly did not happen and never will.
+    /// Whether the request did not happen and never will: under the same `client_id` the answer stays the same.
+    ///
+    /// The others say "not now": who asked before and got no answer must ask again to know what became of it.
     pub fn is_definite(&self) -> bool {
-        self.kind != Kind::Unavailable
+        match self.kind {
+            Kind::Invalid | Kind::Forbidden | Kind::NotFound | Kind::Conflict | Kind::TooLarge => true,
+            Kind::NotSignedIn | Kind::TooMany | Kind::StorageFull | Kind::Unavailable => false,
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationId, Entry, LogId, Millis, Seq, SessionId, Settings, UserId};
+use crate::{CallView, ConversationId, Entry, LogId, Millis, Seq, SessionId, Settings, UserId};
 
 /// What sort of user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -191,6 +191,10 @@ pub struct ConversationView {
     pub closed: bool,
     /// The last entry, and the number of messages.
     pub head: Position,
+    /// The call that goes on or rings in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub call: Option<CallView>,
     /// One's own place in it; absent for those who are not members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]

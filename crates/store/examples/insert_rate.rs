@@ -15,7 +15,7 @@ use std::{
 use chinwag_domain::{
     Ask, Committed, Facts, Known, Plan, Publish, Request, Store,
     port::Done,
-    record::{Change, Conversation, Member, Sent, Session, Standing, User},
+    record::{Change, Conversation, Member, Sent, Session, Standing, Told, User},
 };
 use chinwag_protocol::{
     Command, ConversationId, ConversationKind, Event, History, LogId, MessageBody, Millis, Position, Posted,
@@ -47,7 +47,8 @@ fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     plan.session(actor.session)?;
     plan.user(user)?;
     if let Some(sent) = plan.sent(user, client_id)? {
-        return Ok(Done::Reply(sent.reply.clone()));
+        let Told::Reply(reply) = &sent.told else { unreachable!("nothing is refused here") };
+        return Ok(Done::Reply(reply.clone()));
     }
     let other = plan.conversation(conversation)?.and_then(|found| found.other(user)).unwrap_or_default();
     plan.member(conversation, user)?;
@@ -58,7 +59,7 @@ fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     let position = plan.record_as(log, user, Some(client_id.clone()), Event::Message(body))?;
     let reply = Reply::Posted(Posted { conversation, seq: position.seq, at: plan.at() });
     let body = u64::from(number);
-    let sent = Sent { user, client_id: client_id.clone(), body, reply: reply.clone() };
+    let sent = Sent { user, client_id: client_id.clone(), body, told: Told::Reply(reply.clone()) };
     plan.keep(Change::Sent(Arc::new(sent)));
     Ok(Done::Reply(reply))
 }
@@ -133,6 +134,7 @@ fn post(caller: u32, number: u64) -> Request {
             conversation: ConversationId(user.div_ceil(2)),
             client_id: format!("{caller:08x}-{number:016x}"),
             text: format!("message {number}: a sentence of usual length, as people write them to each other"),
+            attachments: Vec::new(),
             reply_to: None,
             thread: None,
         },

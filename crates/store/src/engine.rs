@@ -100,7 +100,10 @@ pub(crate) fn makes_room(request: &Request) -> bool {
 /// Takes the text out of an event and leaves everything else.
 pub(crate) fn erase(event: &mut Event) {
     match event {
-        Event::Message(body) => body.text.clear(),
+        Event::Message(body) => {
+            body.text.clear();
+            body.attachments.clear();
+        }
         Event::Edited { text, .. } => text.clear(),
         _ => {}
     }
@@ -109,7 +112,7 @@ pub(crate) fn erase(event: &mut Event) {
 /// Roughly how much an entry weighs on a page.
 pub(crate) fn weight(entry: &Entry) -> usize {
     let text = match &entry.event {
-        Event::Message(body) => body.text.len(),
+        Event::Message(body) => body.text.len() + body.attachments.len() * 256,
         Event::Edited { text, .. } => text.len(),
         _ => 256,
     };

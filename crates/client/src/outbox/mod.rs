@@ -49,6 +49,7 @@ impl Draft {
             conversation: self.conversation,
             client_id: self.client_id.clone(),
             text: self.text.clone(),
+            attachments: Vec::new(),
             reply_to: self.reply_to,
             thread: self.thread,
         }
@@ -70,13 +71,10 @@ pub enum Outcome {
 impl Outcome {
     /// What a refusal means for a message that waits: `None` if trying again later makes sense.
     ///
-    /// Too fast is not wrong, an ended session can be renewed, and nobody knows what `unavailable` did.
+    /// Too fast is not wrong, an ended session can be renewed, a full disk gets room again, and nobody knows what
+    /// `unavailable` did.
     pub fn of_refusal(refused: &Refused) -> Option<Self> {
-        use chinwag_protocol::Kind;
-        match refused.kind {
-            Kind::Unavailable | Kind::TooMany | Kind::NotSignedIn => None,
-            _ => Some(Self::Refused(refused.clone())),
-        }
+        refused.is_definite().then(|| Self::Refused(refused.clone()))
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use chinwag_protocol::{
-    Answer, Command, ConversationId, ConversationKind, Entry, Event, History, HistoryPage, InviteId, LogId,
-    Millis, Position, Posted, Query, Refused, Registration, Reply, Seq, SessionId, UserId, UserKind,
+    Answer, Command, ConversationId, ConversationKind, Entry, Event, FileId, History, HistoryPage, InviteId,
+    LogId, Millis, Position, Posted, Query, Refused, Registration, Reply, Seq, SessionId, UserId, UserKind,
 };
 
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
         search::{Found, Wanted},
     },
     record::{
-        Change, Conversation, Counter, Credentials, Cursor, Head, Invite, Member, Message, Name, OneTime,
-        Overlay, Owner, Relation, Sent, Server, Session, Standing, TokenHash, User,
+        Call, Change, Conversation, Counter, Credentials, Cursor, Head, Holding, Invite, Member, Message,
+        Name, OneTime, Overlay, Owner, Relation, Sent, Server, Session, Standing, TokenHash, User,
     },
     rules,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Memory {
     relations: BTreeMap<(UserId, UserId), Relation>,
     overlays: BTreeMap<(ConversationId, Seq), Arc<Overlay>>,
     mentions: BTreeSet<(ConversationId, Seq, UserId)>,
+    holdings: BTreeMap<(UserId, FileId), Arc<Holding>>,
+    calls: BTreeMap<ConversationId, Arc<Call>>,
     invites: BTreeMap<InviteId, Arc<Invite>>,
     server: Option<Arc<Server>>,
     sent: BTreeMap<(UserId, String), Arc<Sent>>,
@@ -77,6 +79,10 @@ impl Memory {
             Change::Overlay(id, seq, overlay) => drop(self.overlays.insert((id, seq), overlay)),
             Change::Erase(id, seq) => self.erase(id, seq),
             Change::Mention(user, id, seq) => drop(self.mentions.insert((id, seq, user))),
+            Change::Holding(held) => drop(self.holdings.insert((held.user, held.file), held)),
+            Change::HoldingGone(user, file) => drop(self.holdings.remove(&(user, file))),
+            Change::Call(call) => drop(self.calls.insert(call.conversation, call)),
+            Change::CallOver(conversation) => drop(self.calls.remove(&conversation)),
             Change::Invite(invite) => drop(self.invites.insert(invite.id, invite)),
             Change::Server(server) => self.server = Some(server),
             Change::Sent(sent) => drop(self.sent.insert((sent.user, sent.client_id.clone()), sent)),
@@ -87,7 +93,10 @@ impl Memory {
     fn erase(&mut self, id: ConversationId, seq: Seq) {
         let log = self.logs.get_mut(&LogId::Conversation(id)).expect("an entry to erase is in a log");
         match &mut log[seq.0 as usize - 1].event {
-            Event::Message(body) => body.text.clear(),
+            Event::Message(body) => {
+                body.text.clear();
+                body.attachments.clear();
+            }
             Event::Edited { text, .. } => text.clear(),
             other => panic!("{other:?} has no text to erase"),
         }
@@ -145,6 +154,15 @@ impl Facts for Memory {
             self.overlays.get(&(conversation, seq)).map(|it| Overlay::clone(it)).unwrap_or_default();
         let entry = self.in_log(LogId::Conversation(conversation), seq, seq.next()).next();
         Ok(entry.and_then(|entry| message_of(entry, overlay)).map(Arc::new))
+    }
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        Ok(self.holdings.get(&(user, file)).cloned())
+    }
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        Ok(self.holdings.values().filter(|held| held.user == user).map(|held| held.size).sum())
+    }
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        Ok(self.calls.get(&conversation).cloned())
     }
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {
         Ok(self.invites.get(&id).cloned())
@@ -233,6 +251,15 @@ impl Reader for Memory {
             .in_log(LogId::Conversation(id), after.next(), Seq(u32::MAX))
             .filter(|entry| matches!(&entry.event, Event::Message(body) if body.thread == Some(root)));
         Ok(replies.take(limit).cloned().collect())
+    }
+    fn is_held(&self, file: FileId) -> Known<bool> {
+        Ok(self.holdings.keys().any(|(_, held)| *held == file))
+    }
+    fn idle_holdings(&self, before: Millis, limit: usize) -> Known<Vec<Arc<Holding>>> {
+        Ok(self.holdings.values().filter(|held| held.is_idle(before)).take(limit).cloned().collect())
+    }
+    fn open_calls(&self) -> Known<Vec<Arc<Call>>> {
+        Ok(self.calls.values().cloned().collect())
     }
     fn pins(&self, id: ConversationId) -> Known<Vec<Seq>> {
         let all = self.overlays.range((id, Seq::ZERO)..=(id, Seq(u32::MAX)));
@@ -400,6 +427,7 @@ impl Town {
                 self.memory.keep(entries, changes);
                 Ok(reply)
             }
+            Ok(crate::port::Done::Refused(refused)) => Err(refused),
             Ok(other) => panic!("not the answer to a command: {other:?}"),
             Err(Stop::Refused(refused)) => Err(refused),
             Err(Stop::Failed(failed)) => panic!("{failed}: {}", failed.cause),
@@ -451,7 +479,14 @@ impl Town {
 
     pub(crate) fn message(&self, conversation: ConversationId, text: &str) -> Command {
         let client_id = format!("post-{}", self.at);
-        Command::Post { conversation, client_id, text: text.into(), reply_to: None, thread: None }
+        Command::Post {
+            conversation,
+            client_id,
+            text: text.into(),
+            attachments: Vec::new(),
+            reply_to: None,
+            thread: None,
+        }
     }
 
     #[track_caller]

@@ -21,8 +21,8 @@ mod view;
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Answer, AppPasswordView, ConversationId, CursorMoved, Entry, Kind, LogId, Millis, Query, Refused, Seq,
-    SessionView, Snapshot, UserId, UserKind,
+    Answer, AppPasswordView, Attachment, ConversationId, CursorMoved, Entry, Kind, LogId, Millis, Query,
+    Refused, Seq, SessionView, Snapshot, UserId, UserKind,
 };
 
 pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
@@ -34,7 +34,7 @@ use crate::{
     limits::PAGE_ENTRIES_MAX,
     port::{Actor, Reader},
     record::{AppPassword, Conversation, Member, Session, User},
-    rules::sessions::is_live,
+    rules::{file::check_room, sessions::is_live},
 };
 
 /// Who looks, after his session and account were found good.
@@ -199,6 +199,37 @@ pub fn own_cursors(reader: &dyn Reader, actor: &Actor) -> Known<Vec<CursorMoved>
         }
     }
     Ok(moved)
+}
+
+/// One file of a message that the actor may see; what he may not see is answered as what is not there.
+pub fn attachment(
+    reader: &dyn Reader,
+    actor: &Actor,
+    conversation: ConversationId,
+    seq: Seq,
+    index: usize,
+    at: Millis,
+) -> Known<Attachment> {
+    let viewer = Viewer::new(reader, actor)?;
+    if !is_live(&viewer.session, at) {
+        return Err(Refused::not_signed_in().into());
+    }
+    let (_, member) = viewer.member(conversation)?;
+    if !member.may_see(seq) {
+        return Err(Refused::not_found().into());
+    }
+    let message = reader.message(conversation, seq)?;
+    let found = message.and_then(|message| message.attachments.get(index).cloned());
+    Ok(found.ok_or_else(Refused::not_found)?)
+}
+
+/// Refuses an upload of so many bytes for which the actor has no room, before it begins.
+pub fn may_upload(reader: &dyn Reader, actor: &Actor, bytes: u64, at_most: u64, at: Millis) -> Known<()> {
+    let viewer = Viewer::new(reader, actor)?;
+    if !is_live(&viewer.session, at) {
+        return Err(Refused::not_signed_in().into());
+    }
+    Ok(check_room(reader.held_bytes(viewer.user.id)?, bytes, at_most)?)
 }
 
 /// Whether a user is a stranger to the actor, of whom one may write to only so many a day.

@@ -136,6 +136,7 @@ impl Run {
             conversation,
             client_id: format!("post-{at}"),
             text,
+            attachments: Vec::new(),
             reply_to: target.is_multiple_of(7).then_some(message),
             thread: target.is_multiple_of(3).then_some(message),
         }

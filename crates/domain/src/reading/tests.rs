@@ -143,6 +143,7 @@ fn every_touch(conversation: ConversationId, message: Seq) -> Vec<Command> {
         conversation,
         client_id: format!("touch-{reply_to:?}-{thread:?}"),
         text: "x".into(),
+        attachments: Vec::new(),
         reply_to,
         thread,
     };
@@ -244,7 +245,14 @@ fn a_thread_is_found_by_its_root_and_by_its_replies() {
         let text = "reply".to_owned();
         town.done(
             BELA,
-            Command::Post { conversation: group, client_id, text, reply_to: None, thread: Some(thread) },
+            Command::Post {
+                conversation: group,
+                client_id,
+                text,
+                attachments: Vec::new(),
+                reply_to: None,
+                thread: Some(thread),
+            },
         );
     };
     reply(&mut town, root);

@@ -11,7 +11,7 @@ use super::Viewer;
 use crate::{
     facts::Known,
     port::Reader,
-    record::{Conversation, Cursor, Member},
+    record::{Call, Conversation, Cursor, Member},
 };
 
 /// At most so many unread mentions are told; more than that is "many".
@@ -32,6 +32,7 @@ fn outline(conversation: &Conversation) -> ConversationView {
         members: conversation.members,
         closed: conversation.closed,
         head: Position::default(),
+        call: None,
         mine: None,
         last: None,
     }
@@ -40,9 +41,10 @@ fn outline(conversation: &Conversation) -> ConversationView {
 /// A conversation as its new member's own log tells it: as of his `joined` entry, which is its head.
 ///
 /// Without the last message: a user's log outlives a deletion, so no text may stand in it.
-pub fn entered_view(conversation: &Conversation, member: &Member) -> ConversationView {
+pub fn entered_view(conversation: &Conversation, member: &Member, call: Option<&Call>) -> ConversationView {
     ConversationView {
         head: member.entered,
+        call: call.map(|call| call.view.clone()),
         mine: Some(MyMembership {
             role: member.role,
             since: member.since,
@@ -73,6 +75,7 @@ pub fn view(
     };
     Ok(ConversationView {
         head: reader.head(LogId::Conversation(id))?.position,
+        call: reader.call(id)?.map(|call| call.view.clone()),
         mine: Some(MyMembership {
             role: member.role,
             since: member.since,

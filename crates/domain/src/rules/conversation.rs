@@ -6,6 +6,7 @@ use chinwag_protocol::{
 };
 
 use super::{
+    call,
     membership::{enter, invitable, room},
     naming,
     rights::{Place, place, rights},
@@ -288,6 +289,7 @@ pub(super) fn record_closed(plan: &mut Plan<'_>, place: &Place, by: UserId) -> K
     if let Some(handle) = &place.conversation.handle {
         naming::free(plan, handle);
     }
+    call::before_closing(plan, place.conversation.id, by)?;
     plan.record(LogId::Conversation(place.conversation.id), by, Event::Closed {})?;
     Ok(())
 }

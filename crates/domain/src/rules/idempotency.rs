@@ -2,6 +2,9 @@
 //!
 //! What was answered is kept for ever, with a hash of the command. The same id with another command is a mistake
 //! of the sender and refused: answering it would say that something was done which was not.
+//!
+//! A definite refusal is kept like any other answer. A copy of the command may still be on its way, on a connection
+//! that was cut or over HTTP; it must not be done after its sender was told that it never will be.
 
 use std::sync::Arc;
 
@@ -10,11 +13,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    facts::{Facts, Known},
+    facts::{Facts, Known, Stop},
     limits::CLIENT_ID_CHARACTERS_MAX,
     plan::Plan,
-    port::Prepared,
-    record::{Change, Sent},
+    port::{Done, Prepared},
+    record::{Change, Sent, Told},
 };
 
 /// Does `rule` unless the user has already sent this command under this id; then answers what it was answered.
@@ -25,7 +28,7 @@ pub fn once(
     command: &Command,
     prepared: &Prepared,
     rule: impl FnOnce(&mut Plan<'_>) -> Known<Reply>,
-) -> Known<Reply> {
+) -> Known<Done> {
     check(client_id)?;
     let body = prepared.fingerprint.unwrap_or_else(|| fingerprint(command));
     if let Some(sent) = plan.sent(user, client_id)? {
@@ -33,12 +36,21 @@ pub fn once(
             let why = format!("client_id {client_id} was already used for something else");
             return Err(Refused::conflict("client_id_reused", why).at("client_id").into());
         }
-        return Ok(sent.reply.clone());
+        return match &sent.told {
+            Told::Reply(reply) => Ok(Done::Reply(reply.clone())),
+            Told::Refused(refused) => Err(refused.clone().into()),
+        };
     }
-    let reply = rule(plan)?;
-    let kept = without_secret(&reply);
-    plan.keep(Change::Sent(Arc::new(Sent { user, client_id: client_id.to_owned(), body, reply: kept })));
-    Ok(reply)
+    let (told, done) = match rule(plan) {
+        Ok(reply) => (Told::Reply(without_secret(&reply)), Done::Reply(reply)),
+        Err(Stop::Refused(refused)) if refused.is_definite() => {
+            plan.forget();
+            (Told::Refused(refused.clone()), Done::Refused(refused))
+        }
+        Err(stop) => return Err(stop),
+    };
+    plan.keep(Change::Sent(Arc::new(Sent { user, client_id: client_id.to_owned(), body, told })));
+    Ok(done)
 }
 
 /// Whether this can be a `client_id`: 1 to 64 printable characters of ASCII.
@@ -56,6 +68,7 @@ pub fn has_client_id(command: &Command) -> bool {
     matches!(
         command,
         Command::Post { .. }
+            | Command::StartCall { .. }
             | Command::CreateConversation { .. }
             | Command::CreateInvite { .. }
             | Command::CreateAppPassword { .. }
@@ -69,7 +82,7 @@ pub fn fingerprint(command: &impl Serialize) -> u64 {
     u64::from_be_bytes(hash[..8].try_into().expect("SHA-256 has 32 bytes"))
 }
 
-/// A token is told once: who asks again has lost it, and makes another invitation.
+/// A token is told once: who asks again has lost it, and makes another.
 fn without_secret(reply: &Reply) -> Reply {
     match reply {
         Reply::Invite { invite, .. } => Reply::Invite { invite: *invite, token: None },

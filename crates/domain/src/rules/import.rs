@@ -63,7 +63,6 @@ pub fn message(plan: &mut Plan<'_>, from: UserId, to: UserId, client_id: &str, s
         let position = plan.record_as(log, from, Some(client_id.to_owned()), Event::Message(body))?;
         Ok(Reply::Posted(Posted { conversation, seq: position.seq, at: plan.at() }))
     })
-    .map(Done::Reply)
 }
 
 fn person(plan: &Plan<'_>, id: UserId) -> Known<Arc<User>> {

@@ -10,6 +10,7 @@ use chinwag_protocol::{
 };
 
 use super::{
+    call,
     conversation::{is_built_in, record_closed},
     rights::{Place, place},
 };
@@ -43,13 +44,14 @@ pub fn enter(
     plan.record(log, by, Event::Joined { user, role, since, how })?;
     let conversation = plan.conversation(id)?.ok_or_else(|| missing("conversation", id))?;
     let member = plan.member(id, user)?.ok_or_else(|| missing("member", user))?;
-    let view = Box::new(entered_view(&conversation, &member));
+    let view = Box::new(entered_view(&conversation, &member, plan.call(id)?.as_deref()));
     plan.record(LogId::User(user), by, Event::Entered { conversation: view })?;
     Ok(())
 }
 
 /// A member goes, by an event that says so. Whether he may, or must, was asked before.
 pub fn depart(plan: &mut Plan<'_>, id: ConversationId, user: UserId, by: UserId, event: Event) -> Known<()> {
+    call::before_departing(plan, id, user)?;
     plan.record(LogId::Conversation(id), by, event)?;
     plan.record(LogId::User(user), by, Event::Departed { conversation: id })?;
     Ok(())

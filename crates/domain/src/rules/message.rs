@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    ConversationId, Event, LogId, MessageBody, Posted, Posting, Refused, Reply, Role, Seq, UserId,
+    Attach, ConversationId, Event, LogId, MessageBody, Posted, Posting, Refused, Reply, Role, Seq, UserId,
 };
 
-use super::rights::{Place, place};
+use super::{
+    file,
+    rights::{Place, place},
+};
 use crate::{
     facts::{Facts, Known},
     limits::{PINS_MAX, REACTIONS_MAX, REACTIONS_PER_USER_MAX},
@@ -35,6 +38,8 @@ pub struct NewMessage<'c> {
     pub client_id: &'c str,
     /// What.
     pub text: &'c str,
+    /// The files it is to hold.
+    pub attachments: &'c [Attach],
     /// The message it answers.
     pub reply_to: Option<Seq>,
     /// The thread it goes to.
@@ -44,12 +49,12 @@ pub struct NewMessage<'c> {
 /// Says something. What the built-in bot answers is recorded right behind it.
 pub fn post(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &NewMessage<'_>) -> Known<Reply> {
     let place = place(plan, actor, new.conversation)?;
-    place.need(match place.conversation.posting {
-        Posting::Everyone => Action::Post,
-        Posting::Admins => Action::PostAsAdmin,
-    })?;
-    heard(plan, &place)?;
-    text::check_message(new.text)?;
+    if !new.attachments.is_empty() {
+        place.need(Action::Attach)?;
+    }
+    may_speak(plan, &place)?;
+    check_text(new.text, !new.attachments.is_empty())?;
+    let attachments = file::attached(plan, actor, &place, new.attachments)?;
     if let Some(seq) = new.reply_to {
         visible(plan, &place, seq)?;
     }
@@ -64,6 +69,7 @@ pub fn post(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &NewMe
         number: plan.head(log)?.position.messages + 1,
         reply_to: new.reply_to,
         thread,
+        attachments,
         mentions,
         mentions_all,
         via: actor.door.as_deref().map(str::to_owned),
@@ -73,6 +79,20 @@ pub fn post(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &NewMe
         bot_answers(plan, log, answer, position.seq, thread)?;
     }
     Ok(Reply::Posted(Posted { conversation: new.conversation, seq: position.seq, at: plan.at() }))
+}
+
+/// Refuses whoever may not say anything here, or not to whom it would reach.
+pub(super) fn may_speak(plan: &Plan<'_>, place: &Place) -> Known<()> {
+    place.need(match place.conversation.posting {
+        Posting::Everyone => Action::Post,
+        Posting::Admins => Action::PostAsAdmin,
+    })?;
+    heard(plan, place)
+}
+
+/// Beside files one may say nothing.
+fn check_text(text: &str, beside_files: bool) -> Result<(), Refused> {
+    if beside_files { text::check_caption(text) } else { text::check_message(text) }
 }
 
 /// The bot needs no membership: it was asked here.
@@ -176,7 +196,7 @@ pub fn edit(plan: &mut Plan<'_>, actor: &Actor, id: ConversationId, seq: Seq, te
     let (place, message) = own_or_other(plan, actor, id, seq, (Action::EditOwn, Action::EditOther))?;
     undeleted(plan, &place, seq)?;
     heard(plan, &place)?;
-    text::check_message(text)?;
+    check_text(text, !message.attachments.is_empty())?;
     if message.overlay.edits.len() >= EDITS_MAX {
         let why = format!("a message can be edited {EDITS_MAX} times");
         return Err(Refused::forbidden("too_many_edits", why).into());

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use chinwag_protocol::{Command, Refused, Reply};
+use chinwag_protocol::{Command, Refused};
 
 use crate::{
     facts::{Facts, Failed, Known},
@@ -21,8 +21,10 @@ use self::idempotency::once;
 pub mod account;
 pub mod admin;
 pub mod app_password;
+pub mod call;
 pub mod contact;
 pub mod conversation;
+pub mod file;
 pub mod founding;
 pub mod guest;
 pub mod idempotency;
@@ -38,7 +40,7 @@ pub mod sessions;
 pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     match request {
         Request::Command { actor, command, prepared } => {
-            command_of(plan, actor, command, prepared).map(Done::Reply)
+            command_of(plan, actor, command, prepared)
         }
         Request::Found { registration, setup } => founding::found(plan, *registration, *setup),
         Request::Register { handle, invite, prepared, device, door } => {
@@ -58,14 +60,19 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
             sessions::sign_in(plan, *user, prepared, device, door)
         }
         Request::Reset { link, prepared } => account::reset(plan, link, prepared),
+        Request::Uploaded { actor, uploaded } => file::uploaded(plan, actor, uploaded).map(Done::Reply),
+        Request::CollectFiles { idle } => file::collect(plan, idle).map(Done::Reply),
+        Request::ExpireCall { conversation, call } => {
+            call::expire(plan, *conversation, *call).map(Done::Reply)
+        }
         Request::Seen { session } => sessions::seen(plan, *session),
     }
 }
 
 /// Each rule asks [`acting`] for itself, through [`rights`]: before that, nothing is told.
-fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &Prepared) -> Known<Reply> {
+fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &Prepared) -> Known<Done> {
     acting(plan, actor)?;
-    match command {
+    let reply = match command {
         Command::ChangeProfile(change) => account::change_profile(plan, actor, change),
         Command::ChangeSettings(settings) => account::change_settings(plan, actor, settings),
         Command::ChangePassword { old: _, new } => account::change_password(plan, actor, new, prepared),
@@ -74,9 +81,9 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         Command::EndOtherSessions {} => sessions::end_others(plan, actor),
         Command::DeleteAccount { password: _ } => account::delete(plan, actor, prepared),
         Command::CreateAppPassword { client_id, door, name } => {
-            once(plan, actor.user, client_id, command, prepared, |plan| {
+            return once(plan, actor.user, client_id, command, prepared, |plan| {
                 app_password::create(plan, actor, prepared, door, name)
-            })
+            });
         }
         Command::RevokeAppPassword { app_password } => app_password::revoke(plan, actor, *app_password),
         Command::AddContact { user } => contact::add(plan, actor, *user),
@@ -107,9 +114,9 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 posting: *posting,
                 members,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| {
+            return once(plan, actor.user, client_id, command, prepared, |plan| {
                 conversation::create(plan, actor, &new)
-            })
+            });
         }
         Command::ChangeConversation { conversation, change } => {
             conversation::change(plan, actor, *conversation, change)
@@ -133,23 +140,24 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 uses: *uses,
                 role: *role,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| {
+            return once(plan, actor.user, client_id, command, prepared, |plan| {
                 invite::create(plan, actor, prepared, &new)
-            })
+            });
         }
         Command::RevokeInvite { conversation, invite } => invite::revoke(plan, actor, *conversation, *invite),
         Command::UseInvite { token } => invite::redeem(plan, actor, token),
-        Command::Post { conversation, client_id, text, reply_to, thread } => {
+        Command::Post { conversation, client_id, text, attachments, reply_to, thread } => {
             let new = message::NewMessage {
                 conversation: *conversation,
                 client_id,
                 text,
+                attachments,
                 reply_to: *reply_to,
                 thread: *thread,
             };
-            once(plan, actor.user, client_id, command, prepared, |plan| {
+            return once(plan, actor.user, client_id, command, prepared, |plan| {
                 message::post(plan, actor, prepared, &new)
-            })
+            });
         }
         Command::Edit { conversation, message, text } => {
             message::edit(plan, actor, *conversation, *message, text)
@@ -164,12 +172,23 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         Command::Pin { conversation, message } => message::pin(plan, actor, *conversation, *message),
         Command::Unpin { conversation, message } => message::unpin(plan, actor, *conversation, *message),
 
+        Command::StartCall { conversation, client_id, media } => {
+            return once(plan, actor.user, client_id, command, prepared, |plan| {
+                call::start(plan, actor, *conversation, client_id, *media)
+            });
+        }
+        Command::AnswerCall { conversation, call, accept } => {
+            call::answer(plan, actor, *conversation, *call, *accept)
+        }
+        Command::EndCall { conversation, call } => call::end(plan, actor, *conversation, *call),
+
         Command::Suspend { user, suspended } => admin::suspend(plan, actor, *user, *suspended),
         Command::SetAdmin { user, admin } => admin::set_admin(plan, actor, *user, *admin),
         Command::ResetPassword { user } => admin::reset_password(plan, actor, *user, prepared),
         Command::EndSessionsOf { user } => admin::end_sessions_of(plan, actor, *user),
         Command::ChangeServer(change) => admin::change_server(plan, actor, change),
-    }
+    };
+    reply.map(Done::Reply)
 }
 
 /// The user who asks: his session exists, is his, and he is active. Every rule about a person begins with this.

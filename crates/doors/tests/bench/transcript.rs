@@ -226,6 +226,7 @@ fn view(text: &str, me: UserId) -> Result<ConversationView, String> {
         members: 2,
         closed: false,
         head: Position::default(),
+        call: None,
         mine: Some(MyMembership {
             role: Role::Member,
             since: Seq(1),

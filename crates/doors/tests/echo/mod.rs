@@ -118,6 +118,7 @@ impl Echo {
                     conversation: ConversationId(7),
                     client_id: format!("echo-{ask}"),
                     text: (*text).to_owned(),
+                    attachments: Vec::new(),
                     reply_to: None,
                     thread: None,
                 };

@@ -1,9 +1,10 @@
 //! Examples of what clients send.
 
 use chinwag_protocol::{
-    Anchor, AppPasswordId, ClientFrame, ClientSignal, Command, ConversationChange, ConversationId,
-    ConversationKind, Device, Hello, History, InviteId, LogId, Millis, Origin, PROTOCOL_VERSION, Posting,
-    Presence, ProfileChange, Query, Registration, Role, Seq, ServerChange, SessionId, Settings, UserId,
+    Anchor, AppPasswordId, Attach, CallMedia, ClientFrame, ClientSignal, Command, ConversationChange,
+    ConversationId, ConversationKind, Device, FileId, Hello, History, InviteId, LogId, Millis, Origin,
+    PROTOCOL_VERSION, Posting, Presence, ProfileChange, Query, Registration, Role, Seq, ServerChange,
+    SessionId, Settings, UserId,
 };
 
 const GROUP: ConversationId = ConversationId(7);
@@ -132,6 +133,7 @@ fn messages() -> Vec<Command> {
             conversation: GROUP,
             client_id: text("c-5"),
             text: text("hello"),
+            attachments: Vec::new(),
             reply_to: None,
             thread: None,
         },
@@ -139,8 +141,24 @@ fn messages() -> Vec<Command> {
             conversation: GROUP,
             client_id: text("c-6"),
             text: text("two\nlines, \"quotes\", \u{1F44B} and \u{202E}odd\u{202C} ones"),
+            attachments: Vec::new(),
             reply_to: Some(MESSAGE),
             thread: Some(Seq(3)),
+        },
+        Command::Post {
+            conversation: GROUP,
+            client_id: text("c-7"),
+            text: String::new(),
+            attachments: vec![
+                Attach { file: FileId([0xab; 32]), name: text("tea.png"), of: None },
+                Attach {
+                    file: FileId([0xcd; 32]),
+                    name: text("notes"),
+                    of: Some((ConversationId(8), Seq(3))),
+                },
+            ],
+            reply_to: None,
+            thread: None,
         },
         Command::Edit { conversation: GROUP, message: MESSAGE, text: text("hello!") },
         Command::Delete { conversation: GROUP, message: MESSAGE },
@@ -148,6 +166,9 @@ fn messages() -> Vec<Command> {
         Command::Unreact { conversation: GROUP, message: MESSAGE, emoji: text("\u{1F44D}") },
         Command::Pin { conversation: GROUP, message: MESSAGE },
         Command::Unpin { conversation: GROUP, message: MESSAGE },
+        Command::StartCall { conversation: GROUP, client_id: text("c-8"), media: CallMedia::Audio },
+        Command::AnswerCall { conversation: GROUP, call: MESSAGE, accept: true },
+        Command::EndCall { conversation: GROUP, call: MESSAGE },
     ]
 }
 

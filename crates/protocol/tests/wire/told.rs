@@ -1,12 +1,13 @@
 //! Examples of what the server sends.
 
 use chinwag_protocol::{
-    Answer, AppPasswordId, AppPasswordView, Closing, ConversationChange, ConversationId, ConversationKind,
-    ConversationView, CursorMoved, Entry, Event, History, HistoryPage, InviteId, InviteInfo, Item, JoinedBy,
-    Kind, LogId, MemberView, MessageBody, MessageInfo, MessageState, Millis, MyMembership, PROTOCOL_VERSION,
-    Position, Posted, Posting, Presence, PresenceOf, Profile, Reaction, Refused, Registration, Reply,
-    Resumed, Role, SearchHit, SearchPage, Seq, ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView,
-    Settings, SignedIn, Snapshot, UserId, UserKind, Welcome,
+    Answer, AppPasswordId, AppPasswordView, Attachment, CallEnd, CallMedia, CallView, Closing,
+    ConversationChange, ConversationId, ConversationKind, ConversationView, CursorMoved, Entry, Event,
+    FileId, History, HistoryPage, InviteId, InviteInfo, Item, JoinedBy, Kind, LogId, MemberView, MessageBody,
+    MessageInfo, MessageState, Millis, MyMembership, PROTOCOL_VERSION, Position, Posted, Posting, Presence,
+    PresenceOf, Profile, Reaction, Refused, Registration, Reply, Resumed, Role, SearchHit, SearchPage, Seq,
+    ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView, Settings, SignedIn, Snapshot, UserId,
+    UserKind, Welcome,
 };
 
 const GROUP: ConversationId = ConversationId(7);
@@ -46,9 +47,32 @@ fn full_body() -> MessageBody {
         number: 9,
         reply_to: Some(MESSAGE),
         thread: Some(Seq(3)),
+        attachments: Vec::new(),
         mentions: vec![BEN],
         mentions_all: true,
         via: Some(text("tcp_json")),
+    }
+}
+
+fn with_files() -> MessageBody {
+    let picture = Attachment {
+        file: FileId([0xab; 32]),
+        name: text("tea.png"),
+        size: 1_234,
+        media_type: text("image/png"),
+    };
+    MessageBody { number: 10, attachments: vec![picture], ..MessageBody::default() }
+}
+
+fn open_call() -> CallView {
+    CallView {
+        call: Seq(2),
+        by: ANNA,
+        at: AT,
+        media: CallMedia::Video,
+        via: Some(text("tag_json")),
+        accepted: vec![BEN],
+        declined: vec![UserId(4)],
     }
 }
 
@@ -102,6 +126,7 @@ fn direct() -> ConversationView {
         members: 2,
         closed: false,
         head: Position { seq: Seq(3), messages: 0 },
+        call: Some(open_call()),
         mine: None,
         last: None,
     }
@@ -121,6 +146,7 @@ fn group() -> ConversationView {
         members: 2,
         closed: true,
         head: Position { seq: MESSAGE, messages: 8 },
+        call: None,
         mine: Some(MyMembership {
             role: Role::Owner,
             since: Seq(1),
@@ -183,6 +209,10 @@ fn in_a_conversation() -> Vec<Event> {
         Event::Banned { user: BEN },
         Event::Unbanned { user: BEN },
         Event::RoleChanged { user: BEN, role: Role::Admin },
+        Event::CallStarted { media: CallMedia::Audio, via: None },
+        Event::CallStarted { media: CallMedia::Video, via: Some(text("tag_json")) },
+        Event::CallAnswered { call: MESSAGE, accepted: true },
+        Event::CallEnded { call: MESSAGE, reason: CallEnd::Missed },
         Event::Closed {},
         Event::Hidden {},
     ]
@@ -192,6 +222,7 @@ fn on_a_message() -> Vec<Event> {
     vec![
         Event::Message(body()),
         Event::Message(full_body()),
+        Event::Message(with_files()),
         Event::Edited { message: MESSAGE, text: text("hello!") },
         Event::Deleted { message: MESSAGE },
         Event::Reacted { message: MESSAGE, emoji: text("\u{1F44D}") },
@@ -231,6 +262,7 @@ pub(crate) fn replies() -> Vec<Reply> {
         Reply::Invite { invite: InviteId(4), token: None },
         Reply::AppPassword { app_password: AppPasswordId(2), secret: Some(text("abcd-efgh")) },
         Reply::AppPassword { app_password: AppPasswordId(2), secret: None },
+        Reply::Call { conversation: GROUP, call: MESSAGE },
         Reply::ResetLink { token: text("res_example") },
     ]
 }

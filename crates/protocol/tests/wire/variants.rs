@@ -1,8 +1,8 @@
 //! The names of all variants of the enums on the wire, matched without a wildcard.
 
 use chinwag_protocol::{
-    Anchor, Answer, ClientFrame, ClientSignal, Command, ConversationKind, Event, History, JoinedBy, Kind,
-    Posting, Presence, Query, Registration, Reply, Role, ServerFrame, ServerSignal, UserKind,
+    Anchor, Answer, CallEnd, CallMedia, ClientFrame, ClientSignal, Command, ConversationKind, Event, History,
+    JoinedBy, Kind, Posting, Presence, Query, Registration, Reply, Role, ServerFrame, ServerSignal, UserKind,
 };
 
 /// An enum whose variants are all known here.
@@ -30,15 +30,17 @@ variants! {
     Command: ChangeProfile ChangeSettings ChangePassword ConfirmPassword EndSession EndOtherSessions DeleteAccount
         CreateAppPassword RevokeAppPassword AddContact RemoveContact Block Unblock OpenDirect CreateConversation ChangeConversation CloseConversation Join
         Leave AddMember RemoveMember Unban SetRole CreateInvite RevokeInvite UseInvite Mute Post Edit Delete React
-        Unreact Pin Unpin Suspend SetAdmin ResetPassword EndSessionsOf ChangeServer;
+        Unreact Pin Unpin StartCall AnswerCall EndCall Suspend SetAdmin ResetPassword EndSessionsOf ChangeServer;
     Query: Snapshot Users FindUsers FindConversations Conversation Handle Members Bans History Thread Pins MessageInfo
         Entries Search Sessions AppPasswords Invites Invite Online;
     Anchor: Latest Before After Around Date;
     Answer: Snapshot Users Conversations Conversation User Members History Items MessageInfo Entries Search Sessions
         AppPasswords Invites Online;
-    Reply: Done Posted Conversation Invite AppPassword ResetLink;
+    Reply: Done Posted Conversation Invite Call AppPassword ResetLink;
+    CallMedia: Audio Video;
+    CallEnd: Ended Declined Missed Failed;
     Event: Created Changed Joined Left Removed Banned Unbanned RoleChanged Message Edited Deleted Reacted Unreacted Pinned
-        Unpinned Closed Hidden Entered Departed ContactAdded ContactRemoved Blocked Unblocked Muted SettingsChanged
+        Unpinned CallStarted CallAnswered CallEnded Closed Hidden Entered Departed ContactAdded ContactRemoved Blocked Unblocked Muted SettingsChanged
         SessionStarted SessionEnded UserChanged;
     JoinedBy: Creating Joining Adding Invite Registering;
     ClientSignal: Typing Presence Watch Cursor;
@@ -68,6 +70,8 @@ pub(crate) fn words() -> Vec<String> {
             "ConversationKind",
             &[ConversationKind::Direct, ConversationKind::Group, ConversationKind::Channel],
         ),
+        line("CallMedia", &[CallMedia::Audio, CallMedia::Video]),
+        line("CallEnd", &[CallEnd::Ended, CallEnd::Declined, CallEnd::Missed, CallEnd::Failed]),
         line("History", &[History::All, History::FromJoining]),
         line("Posting", &[Posting::Everyone, Posting::Admins]),
         line("Role", &[Role::Member, Role::Admin, Role::Owner]),

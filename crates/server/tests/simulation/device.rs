@@ -403,6 +403,7 @@ impl Draft {
             conversation: self.conversation,
             client_id: self.client_id.clone(),
             text: self.text.clone(),
+            attachments: Vec::new(),
             reply_to: self.reply_to,
             thread: self.thread,
         }

@@ -9,9 +9,12 @@ use chinwag_domain::{
         fold,
         search::{Found, Wanted},
     },
-    record::{Conversation, Cursor, Invite, Member, Overlay, Relation, Session, Standing, TokenHash, User},
+    record::{
+        Call, Conversation, Cursor, Holding, Invite, Member, Overlay, Relation, Session, Standing, TokenHash,
+        User,
+    },
 };
-use chinwag_protocol::{ConversationId, Entry, Event, LogId, Millis, Position, Seq, UserId};
+use chinwag_protocol::{ConversationId, Entry, Event, FileId, LogId, Millis, Position, Seq, UserId};
 
 use super::state::{State, Stored};
 use crate::engine::{self, PAGE_BYTES};
@@ -128,6 +131,18 @@ impl Reader for State {
             _ => false,
         });
         Ok(page(replies, limit))
+    }
+
+    fn is_held(&self, file: FileId) -> Known<bool> {
+        Ok(self.holdings.keys().any(|(_, held)| *held == file))
+    }
+
+    fn idle_holdings(&self, before: Millis, limit: usize) -> Known<Vec<Arc<Holding>>> {
+        Ok(self.holdings.values().filter(|held| held.is_idle(before)).take(limit).cloned().collect())
+    }
+
+    fn open_calls(&self) -> Known<Vec<Arc<Call>>> {
+        Ok(self.calls.values().cloned().collect())
     }
 
     fn pins(&self, conversation: ConversationId) -> Known<Vec<Seq>> {

@@ -11,12 +11,12 @@ use chinwag_domain::{
     plan::{message_of, messages_after},
     port::{Done, Verdict},
     record::{
-        Change, Conversation, Counter, Credentials, Cursor, Head, Invite, Member, Message, Name, OneTime,
-        Overlay, Relation, Sent, Server, Session, TokenHash, User,
+        Call, Change, Conversation, Counter, Credentials, Cursor, Head, Holding, Invite, Member, Message,
+        Name, OneTime, Overlay, Relation, Sent, Server, Session, TokenHash, User,
     },
 };
 use chinwag_protocol::{
-    ConversationId, Entry, Event, InviteId, LogId, Millis, Position, Seq, SessionId, UserId,
+    ConversationId, Entry, Event, FileId, InviteId, LogId, Millis, Position, Seq, SessionId, UserId,
 };
 
 use crate::engine;
@@ -41,6 +41,8 @@ pub struct State {
     pub(super) relations: BTreeMap<(UserId, UserId), Relation>,
     pub(super) overlays: BTreeMap<(ConversationId, Seq), Arc<Overlay>>,
     pub(super) mentions: BTreeSet<(ConversationId, UserId, Seq)>,
+    pub(super) holdings: BTreeMap<(UserId, FileId), Arc<Holding>>,
+    pub(super) calls: BTreeMap<ConversationId, Arc<Call>>,
     pub(super) invites: BTreeMap<InviteId, Arc<Invite>>,
     pub(super) one_time: HashMap<TokenHash, Arc<OneTime>>,
     pub(super) server: Option<Arc<Server>>,
@@ -151,6 +153,18 @@ impl State {
             }
             Change::Mention(user, conversation, seq) => {
                 self.mentions.insert((conversation, user, seq));
+            }
+            Change::Holding(held) => {
+                self.holdings.insert((held.user, held.file), held);
+            }
+            Change::HoldingGone(user, file) => {
+                self.holdings.remove(&(user, file));
+            }
+            Change::Call(call) => {
+                self.calls.insert(call.conversation, call);
+            }
+            Change::CallOver(conversation) => {
+                self.calls.remove(&conversation);
             }
             Change::Invite(invite) => {
                 self.count(Counter::Invite, invite.id.0);
@@ -278,6 +292,18 @@ impl Facts for State {
         let Some(stored) = self.stored(LogId::Conversation(conversation), seq) else { return Ok(None) };
         let overlay = self.overlays.get(&(conversation, seq)).map(|found| Overlay::clone(found));
         Ok(message_of(&stored.entry, overlay.unwrap_or_default()).map(Arc::new))
+    }
+
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        Ok(self.holdings.get(&(user, file)).cloned())
+    }
+
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        Ok(self.holdings.values().filter(|held| held.user == user).map(|held| held.size).sum())
+    }
+
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        Ok(self.calls.get(&conversation).cloned())
     }
 
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {

@@ -8,11 +8,11 @@ use std::{cell::RefCell, collections::HashMap, hash::Hash, sync::Arc};
 use chinwag_domain::{
     Facts, Known,
     record::{
-        Change, Conversation, Counter, Credentials, Head, Invite, Member, Message, Name, OneTime, Relation,
-        Sent, Server, Session, TokenHash, User,
+        Call, Change, Conversation, Counter, Credentials, Head, Holding, Invite, Member, Message, Name,
+        OneTime, Relation, Sent, Server, Session, TokenHash, User,
     },
 };
-use chinwag_protocol::{ConversationId, InviteId, LogId, Millis, Seq, SessionId, UserId};
+use chinwag_protocol::{ConversationId, FileId, InviteId, LogId, Millis, Seq, SessionId, UserId};
 
 use super::{
     entry::{self, NO_HASH},
@@ -119,6 +119,10 @@ impl Cache {
             | Change::Overlay(..)
             | Change::Erase(..)
             | Change::Mention(..)
+            | Change::Holding(_)
+            | Change::HoldingGone(..)
+            | Change::Call(_)
+            | Change::CallOver(_)
             | Change::OneTime(_)
             | Change::OneTimeUsed(_)
             | Change::Sent(_) => {}
@@ -215,6 +219,18 @@ impl Facts for Remembered<'_> {
 
     fn message(&self, conversation: ConversationId, seq: Seq) -> Known<Option<Arc<Message>>> {
         self.look.message(conversation, seq)
+    }
+
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        self.look.holding(user, file)
+    }
+
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        self.look.held_bytes(user)
+    }
+
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        self.look.call(conversation)
     }
 
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {

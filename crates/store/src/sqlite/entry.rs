@@ -114,6 +114,9 @@ fn kind(event: &Event) -> i64 {
         Event::SessionEnded { .. } => 26,
         Event::UserChanged { .. } => 27,
         Event::Banned { .. } => 28,
+        Event::CallStarted { .. } => 29,
+        Event::CallAnswered { .. } => 30,
+        Event::CallEnded { .. } => 31,
     }
 }
 

@@ -7,10 +7,11 @@ use chinwag_domain::{
     plan::messages_after,
     reading::fold,
     record::{
-        Change, Conversation, Counter, Cursor, Head, Invite, Member, Sent, Session, Standing, TokenHash, User,
+        Change, Conversation, Counter, Cursor, Head, Holding, Invite, Member, Sent, Session, Standing,
+        TokenHash, User,
     },
 };
-use chinwag_protocol::{ConversationId, Entry, LogId, Position, Seq, SessionId, UserId};
+use chinwag_protocol::{ConversationId, Entry, FileId, LogId, Position, Seq, SessionId, UserId};
 use rusqlite::{Connection, types::ValueRef};
 
 use super::{
@@ -67,6 +68,8 @@ enum Key<'c> {
     Member(ConversationId, UserId),
     Relation(UserId, UserId),
     Overlay(ConversationId, Seq),
+    Holding(UserId, FileId),
+    Call(ConversationId),
     Invite(u32),
     OneTime(TokenHash),
     Server,
@@ -84,6 +87,10 @@ fn key_of(change: &Change) -> Option<Key<'_>> {
         Change::Member(member) => Key::Member(member.conversation, member.user),
         Change::Relation(of, to, _) => Key::Relation(*of, *to),
         Change::Overlay(conversation, seq, _) => Key::Overlay(*conversation, *seq),
+        Change::Holding(held) => Key::Holding(held.user, held.file),
+        Change::HoldingGone(user, file) => Key::Holding(*user, *file),
+        Change::Call(call) => Key::Call(call.conversation),
+        Change::CallOver(conversation) => Key::Call(*conversation),
         Change::Invite(invite) => Key::Invite(invite.id.0),
         Change::OneTime(link) => Key::OneTime(link.token),
         Change::OneTimeUsed(token) => Key::OneTime(*token),
@@ -141,6 +148,14 @@ fn write(conn: &Connection, facts: &Remembered<'_>, change: &Change) -> Known<()
         Change::Erase(conversation, seq) => entry::erase(conn, LogId::Conversation(*conversation), *seq),
         Change::Mention(user, conversation, seq) => {
             put(conn, &row::MENTION, &[int(conversation.0), int(user.0), int(seq.0)])
+        }
+        Change::Holding(record) => holding(conn, record),
+        Change::HoldingGone(user, file) => {
+            run(conn, "DELETE FROM holding WHERE user = ? AND file = ?", (user.0, &file.0[..]))
+        }
+        Change::Call(call) => put(conn, &row::CALL, &[int(call.conversation.0), text(&json(&call.view)?)]),
+        Change::CallOver(conversation) => {
+            run(conn, "DELETE FROM call WHERE conversation = ?", [conversation.0])
         }
         Change::Invite(record) => {
             invite(conn, record)?;
@@ -211,6 +226,18 @@ fn member(conn: &Connection, member: &Member) -> Known<()> {
     put(conn, &row::MEMBER, &[int(member.conversation.0), int(member.user.0), int(standing), text(&record)])
 }
 
+fn holding(conn: &Connection, held: &Holding) -> Known<()> {
+    let size =
+        i64::try_from(held.size).map_err(|error| Failed::new("cannot write the size of a file", error))?;
+    // No message and no upload: it waits since ever.
+    let waits =
+        if held.messages == 0 { int(held.waits_since.map_or(0, |since| since.0)) } else { ValueRef::Null };
+    let record = json(held)?;
+    let values =
+        [int(held.user.0), ValueRef::Blob(&held.file.0), int(size), waits, int(held.messages), text(&record)];
+    put(conn, &row::HOLDING, &values)
+}
+
 fn invite(conn: &Connection, invite: &Invite) -> Known<()> {
     let usable = i64::from(!invite.revoked && invite.uses_left > 0);
     let record = json(invite)?;
@@ -229,11 +256,11 @@ fn invite(conn: &Connection, invite: &Invite) -> Known<()> {
 }
 
 fn sent(conn: &Connection, sent: &Sent) -> Known<()> {
-    let reply = json(&sent.reply)?;
+    let told = json(&sent.told)?;
     put(
         conn,
         &row::SENT,
-        &[int(sent.user.0), text(&sent.client_id), int(sent.body.cast_signed()), text(&reply)],
+        &[int(sent.user.0), text(&sent.client_id), int(sent.body.cast_signed()), text(&told)],
     )
 }
 

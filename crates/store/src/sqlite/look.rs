@@ -7,11 +7,11 @@ use chinwag_domain::{
     facts::Stop,
     plan::message_of,
     record::{
-        Conversation, Counter, Credentials, Cursor, Head, Invite, Member, Message, Name, OneTime, Overlay,
-        Relation, Sent, Server, Session, TokenHash, User,
+        Call, Conversation, Counter, Credentials, Cursor, Head, Holding, Invite, Member, Message, Name,
+        OneTime, Overlay, Relation, Sent, Server, Session, TokenHash, User,
     },
 };
-use chinwag_protocol::{ConversationId, InviteId, LogId, Millis, Position, Seq, SessionId, UserId};
+use chinwag_protocol::{ConversationId, FileId, InviteId, LogId, Millis, Position, Seq, SessionId, UserId};
 use rusqlite::{Connection, Params, Row};
 use serde::de::DeserializeOwned;
 
@@ -124,6 +124,12 @@ fn relation_in(row: &Row<'_>) -> Known<Relation> {
     Ok(Relation { contact: row::number(row, 2)?, blocked: row::number(row, 3)? })
 }
 
+/// The call in a row.
+pub(super) fn call_in(row: &Row<'_>) -> Known<Arc<Call>> {
+    let conversation = ConversationId(row::number(row, 0)?);
+    Ok(Arc::new(Call { conversation, view: row::record(&row::CALL, row)? }))
+}
+
 /// What a counter is called in its table.
 pub(super) fn counter_name(counter: Counter) -> &'static str {
     match counter {
@@ -229,6 +235,29 @@ impl Facts for Look<'_> {
         Ok(message_of(&stored.entry, overlay).map(Arc::new))
     }
 
+    fn holding(&self, user: UserId, file: FileId) -> Known<Option<Arc<Holding>>> {
+        self.record(
+            &row::HOLDING,
+            by!("holding", "user = ? AND file = ?"),
+            (user.0, &file.0[..]),
+            format_args!("file {file} of user {user}"),
+        )
+    }
+
+    fn held_bytes(&self, user: UserId) -> Known<u64> {
+        let held: i64 = self
+            .conn
+            .prepare_cached("SELECT coalesce(sum(size), 0) FROM holding WHERE user = ?")
+            .and_then(|mut statement| statement.query_row([user.0], |row| row.get(0)))
+            .map_err(failed("cannot add up the files of a user"))?;
+        Ok(held.unsigned_abs())
+    }
+
+    fn call(&self, conversation: ConversationId) -> Known<Option<Arc<Call>>> {
+        let what = format_args!("the call of conversation {conversation}");
+        row::one(self.conn, &row::CALL, by!("call", "conversation = ?"), [conversation.0], what, call_in)
+    }
+
     fn invite(&self, id: InviteId) -> Known<Option<Arc<Invite>>> {
         self.record(&row::INVITE, by!("invite", "id = ?"), [id.0], format_args!("invitation {id}"))
     }
@@ -280,7 +309,7 @@ impl Facts for Look<'_> {
                     user,
                     client_id: client_id.to_owned(),
                     body: row::number::<i64>(row, 2)?.cast_unsigned(),
-                    reply: row::record(&row::SENT, row)?,
+                    told: row::record(&row::SENT, row)?,
                 }))
             },
         )

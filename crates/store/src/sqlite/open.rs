@@ -26,10 +26,10 @@ use super::{
 use crate::engine::{self, Clock, Decide};
 
 /// The schema that this binary writes.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// The oldest schema whose binaries may still use what this one writes.
-const COMPAT: u32 = 1;
+const COMPAT: u32 = 2;
 
 /// In the header of the file: what it is. "Chwg".
 const APPLICATION: u32 = 0x4368_7767;
@@ -229,13 +229,16 @@ fn migrate(conn: &mut Connection) -> Result<(), Cause> {
     let known: u32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     // Newer migrations than ours may be there: their author says by `compat` that we can live with them.
     migrations::migrations::runner().set_grouped(true).set_abort_missing(false).run(conn)?;
-    if known == APPLICATION {
+    let compat: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if known == APPLICATION && compat >= COMPAT {
         return Ok(());
     }
     let transaction = conn.transaction()?;
     put(&transaction, &row::META, &[text("schema"), text(&SCHEMA.to_string())])?;
     put(&transaction, &row::META, &[text("compat"), text(&COMPAT.to_string())])?;
-    new_epoch(&transaction)?;
+    if known != APPLICATION {
+        new_epoch(&transaction)?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", COMPAT)?;
     transaction.commit()?;

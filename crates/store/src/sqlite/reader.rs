@@ -6,14 +6,16 @@ use chinwag_domain::{
     Facts, Known, Reader,
     project::ALL_MEMBERS,
     reading::search::{Found, Wanted},
-    record::{Conversation, Cursor, Invite, Member, Overlay, Relation, Session, TokenHash, User},
+    record::{
+        Call, Conversation, Cursor, Holding, Invite, Member, Overlay, Relation, Session, TokenHash, User,
+    },
 };
-use chinwag_protocol::{ConversationId, Entry, LogId, Millis, Position, Seq, UserId};
+use chinwag_protocol::{ConversationId, Entry, FileId, LogId, Millis, Position, Seq, UserId};
 
 use super::{
     cursors::join,
     entry::{self, NO_HASH, Stored, select_entries},
-    look::{Look, failed, head_of},
+    look::{Look, call_in, failed, head_of},
     row,
 };
 use crate::engine::PAGE_BYTES;
@@ -174,6 +176,23 @@ impl Reader for Look<'_> {
         let sql = select_entries!("WHERE thread = ? AND key > ? ORDER BY key LIMIT ?");
         let params = (entry::key(log, root), entry::key(log, after), many(limit));
         Ok(entries_of(entry::page(self.conn, log, sql, params, PAGE_BYTES)?))
+    }
+
+    fn is_held(&self, file: FileId) -> Known<bool> {
+        self.conn
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM holding WHERE file = ?)")
+            .and_then(|mut statement| statement.query_row([&file.0[..]], |row| row.get(0)))
+            .map_err(failed("cannot find out who holds a file"))
+    }
+
+    fn idle_holdings(&self, before: Millis, limit: usize) -> Known<Vec<Arc<Holding>>> {
+        let sql = "SELECT * FROM holding WHERE waits < ? ORDER BY waits LIMIT ?";
+        self.records(&row::HOLDING, sql, (before.0, many(limit)), format_args!("files that no message takes"))
+    }
+
+    fn open_calls(&self) -> Known<Vec<Arc<Call>>> {
+        let sql = "SELECT * FROM call ORDER BY conversation";
+        row::many(self.conn, &row::CALL, sql, [], format_args!("the calls that go on"), call_in)
     }
 
     fn pins(&self, conversation: ConversationId) -> Known<Vec<Seq>> {

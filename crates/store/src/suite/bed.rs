@@ -14,7 +14,7 @@ use chinwag_domain::{
     Ask, Committed, Known, Plan, Publish, Reader, Request, Stop, Store,
     facts::Facts,
     port::{Done, Verdict},
-    record::{Change, Conversation, Member, Sent, Standing, User},
+    record::{Change, Conversation, Member, Sent, Standing, Told, User},
 };
 use chinwag_protocol::{
     ConversationId, ConversationKind, Entry, Event, History, JoinedBy, LogId, MessageBody, Millis, Posted,
@@ -360,11 +360,12 @@ pub(crate) fn sending(plan: &mut Plan<'_>, conversation: u32, by: u32, id: &str,
                 "this id was used for something else",
             )));
         }
-        return Ok(Done::Reply(sent.reply.clone()));
+        let Told::Reply(reply) = &sent.told else { unreachable!("only what was done is kept here") };
+        return Ok(Done::Reply(reply.clone()));
     }
     let done = posting(plan, conversation, by, Some(id.to_owned()), |body| body.text = text.to_owned())?;
     let Done::Reply(reply) = &done else { unreachable!("posting answers a reply") };
-    let sent = Sent { user: UserId(by), client_id: id.to_owned(), body, reply: reply.clone() };
+    let sent = Sent { user: UserId(by), client_id: id.to_owned(), body, told: Told::Reply(reply.clone()) };
     plan.keep(Change::Sent(Arc::new(sent)));
     Ok(done)
 }

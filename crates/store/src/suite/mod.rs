@@ -52,6 +52,8 @@ on_every_engine! {
         relations_are_listed
         invites_are_found_and_counted
         one_time_links_are_used_once
+        files_are_held_until_let_go
+        a_conversation_has_one_call
         the_direct_conversation_of_two
         numbers_are_never_handed_out_twice
         users_are_found_by_their_beginning_first

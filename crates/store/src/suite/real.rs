@@ -44,16 +44,14 @@ fn register(store: &dyn Store, handle: &str, token: u8) -> Actor {
 }
 
 fn command(store: &dyn Store, actor: &Actor, command: Command) -> Result<Reply, RefusedKind> {
-    match ask(store, Request::Command { actor: actor.clone(), command, prepared: Prepared::default() }) {
-        Ok(Done::Reply(reply)) => Ok(reply),
-        Ok(other) => panic!("a command was answered {other:?}"),
-        Err(refused) => Err(refused.kind),
-    }
+    ask(store, Request::Command { actor: actor.clone(), command, prepared: Prepared::default() })
+        .and_then(Done::into_reply)
+        .map_err(|refused| refused.kind)
 }
 
 fn post(conversation: ConversationId, client_id: &str, text: &str) -> Command {
     let (client_id, text) = (client_id.into(), text.into());
-    Command::Post { conversation, client_id, text, reply_to: None, thread: None }
+    Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to: None, thread: None }
 }
 
 pub(super) fn two_people_register_and_talk(bed: &mut Bed) {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use chinwag_domain::{
     facts::Facts,
     record::{
-        Change, Conversation, Counter, Credentials, Invite, Member, Name, OneTime, Owner, Purpose, Relation,
-        Server, Session, Standing, User,
+        Call, Change, Conversation, Counter, Credentials, Holding, Invite, Member, Name, OneTime, Owner,
+        Purpose, Relation, Server, Session, Standing, User,
     },
 };
-use chinwag_protocol::{ConversationId, InviteId, Millis, Registration, Role, SessionId, UserId};
+use chinwag_protocol::{
+    CallMedia, CallView, ConversationId, FileId, InviteId, Millis, Registration, Role, Seq, SessionId, UserId,
+};
 
 use super::bed::{Bed, group_named, member, user_named};
 
@@ -385,4 +387,88 @@ pub(super) fn a_plan_sees_what_it_decided(bed: &mut Bed) {
             Ok(())
         });
     }
+}
+
+fn held(user: u32, file: u8, size: u64, waits_since: Option<i64>, messages: u32) -> Change {
+    Change::Holding(Arc::new(Holding {
+        user: UserId(user),
+        file: FileId([file; 32]),
+        size,
+        media_type: "image/png".into(),
+        waits_since: waits_since.map(Millis),
+        messages,
+    }))
+}
+
+pub(super) fn files_are_held_until_let_go(bed: &mut Bed) {
+    keep(
+        bed,
+        vec![
+            held(1, 1, 100, Some(5), 0),
+            held(1, 2, 20, Some(3), 0),
+            held(1, 3, 3, Some(1), 2),
+            held(2, 1, 7_000_000_000, None, 1),
+        ],
+    );
+    bed.reopen();
+    let idle = |bed: &Bed, before: i64, limit: usize| -> Vec<(u32, u8)> {
+        bed.read(move |reader| reader.idle_holdings(Millis(before), limit).unwrap())
+            .iter()
+            .map(|held| (held.user.0, held.file.0[0]))
+            .collect()
+    };
+    let bytes = |bed: &Bed, user: u32| bed.read(move |reader| reader.held_bytes(UserId(user)).unwrap());
+    let is_held = |bed: &Bed, file: u8| bed.read(move |reader| reader.is_held(FileId([file; 32])).unwrap());
+    let found = bed.read(|reader| reader.holding(UserId(2), FileId([1; 32])).unwrap().unwrap());
+    assert_eq!((found.size, found.messages, found.waits_since), (7_000_000_000, 1, None));
+    assert_eq!((bytes(bed, 1), bytes(bed, 2), bytes(bed, 3)), (123, 7_000_000_000, 0));
+    assert_eq!(
+        idle(bed, 5, 10),
+        [(1, 2)],
+        "what waits since then waits long enough; a message needs no hurry"
+    );
+    assert_eq!(idle(bed, 6, 10).len(), 2);
+    assert_eq!(idle(bed, 6, 1).len(), 1);
+    bed.does(|plan| {
+        plan.keep(Change::HoldingGone(UserId(1), FileId([1; 32])));
+        assert_eq!((plan.held_bytes(UserId(1))?, plan.holding(UserId(1), FileId([1; 32]))?), (23, None));
+        Ok(())
+    });
+    keep(bed, vec![held(1, 2, 20, None, 1), Change::HoldingGone(UserId(1), FileId([3; 32]))]);
+    bed.reopen();
+    assert_eq!((bytes(bed, 1), idle(bed, 1_000, 10)), (20, vec![]));
+    assert_eq!((is_held(bed, 1), is_held(bed, 2), is_held(bed, 3)), (true, true, false));
+}
+
+pub(super) fn a_conversation_has_one_call(bed: &mut Bed) {
+    let call = |conversation: u32, seq: u32| Call {
+        conversation: ConversationId(conversation),
+        view: CallView {
+            call: Seq(seq),
+            by: UserId(1),
+            at: Millis(9),
+            media: CallMedia::Video,
+            via: Some("tag_json".into()),
+            accepted: vec![UserId(2)],
+            declined: vec![UserId(3)],
+        },
+    };
+    keep(
+        bed,
+        vec![1, 2, 1].into_iter().zip(5..).map(|(c, seq)| Change::Call(Arc::new(call(c, seq)))).collect(),
+    );
+    bed.reopen();
+    let open = |bed: &Bed| -> Vec<Call> {
+        bed.read(|reader| reader.open_calls().unwrap()).iter().map(|call| Call::clone(call)).collect()
+    };
+    assert_eq!(open(bed), [call(1, 7), call(2, 6)]);
+    bed.does(move |plan| {
+        assert_eq!(plan.call(C1)?.as_deref(), Some(&call(1, 7)));
+        plan.keep(Change::CallOver(C1));
+        assert_eq!(plan.call(C1)?, None);
+        Ok(())
+    });
+    bed.reopen();
+    assert_eq!(open(bed), [call(2, 6)]);
+    assert_eq!(bed.read(|reader| reader.call(C1).unwrap()), None);
 }

@@ -8,6 +8,7 @@ use chinwag_protocol::{
 use crate::{
     limits::{CONFIRMATION_MS, ONE_TIME_LIFETIME_MS, SEEN_EVERY_MS, SESSION_IDLE_MS, SESSIONS_MAX},
     port::{Actor, Done, Prepared, Request},
+    record::Change,
     rules::invite::token_hash,
     testing::World,
 };
@@ -31,7 +32,7 @@ fn sign_in(world: &mut World, user: UserId, verified: Option<u32>) -> Result<Act
     let request = Request::SignIn { user, prepared, device: "phone".into(), door: String::new() };
     world.request(&request).map(|done| match done {
         Done::SignedIn { user, session } => Actor { user, session, door: None },
-        other @ Done::Reply(_) => panic!("{other:?}"),
+        other => panic!("{other:?}"),
     })
 }
 
@@ -403,6 +404,7 @@ fn a_command_sent_twice_is_done_once() {
         conversation: EVERYONE,
         client_id: client_id.into(),
         text: text.into(),
+        attachments: Vec::new(),
         reply_to: None,
         thread: None,
     };
@@ -419,9 +421,82 @@ fn a_command_sent_twice_is_done_once() {
     ask(&mut world, &anna, post(&"x".repeat(64), "x"), "ok");
     let bob = world.register("bob");
     ask(&mut world, &bob, post("a1", "mine"), "ok");
-    // What was refused is not remembered: it may be right the next time.
     ask(&mut world, &anna, post("a2", " "), "text_empty");
-    ask(&mut world, &anna, post("a2", "now"), "ok");
+    ask(&mut world, &anna, post("a2", "now"), "client_id_reused");
+}
+
+#[test]
+fn a_definite_refusal_holds_for_every_later_copy() {
+    let mut world = World::founded();
+    let (anna, bob) = (world.register("anna"), world.register("bob"));
+    let club = world.create(&anna, "club", true, Posting::Everyone);
+    let secret = world.create(&anna, "secret", false, Posting::Everyone);
+    let post = |client_id: &str, conversation| Command::Post {
+        conversation,
+        client_id: client_id.into(),
+        text: "may I?".into(),
+        attachments: Vec::new(),
+        reply_to: None,
+        thread: None,
+    };
+    let wanted = |conversation| match conversation {
+        Some(conversation) => post("b1", conversation),
+        None => Command::CreateConversation {
+            client_id: "b2".into(),
+            kind: ConversationKind::Group,
+            name: "Mine".into(),
+            handle: Some("club".into()),
+            topic: String::new(),
+            public: true,
+            history: Default::default(),
+            posting: None,
+            members: Vec::new(),
+        },
+    };
+    for (command, code) in
+        [(post("b0", secret), "not_found"), (wanted(Some(club)), "forbidden"), (wanted(None), "name_taken")]
+    {
+        let request = world.command_request(&bob, command);
+        check(&mut world, &request, code);
+        let again = world.consider(&request);
+        assert_eq!(again.verdict.unwrap_err().code, code);
+        assert!(again.entries.is_empty() && again.changes.is_empty(), "it is kept once");
+    }
+    // Now each of them would be right.
+    world.add(&anna, secret, bob.user, Role::Member);
+    ask(&mut world, &bob, Command::Join { conversation: club }, "ok");
+    ask(&mut world, &bob, post("b0", secret), "not_found");
+    ask(&mut world, &bob, wanted(Some(club)), "forbidden");
+    ask(&mut world, &anna, Command::CloseConversation { conversation: club }, "ok");
+    ask(&mut world, &bob, wanted(None), "name_taken");
+    // A new attempt has a new id.
+    ask(&mut world, &bob, post("b3", secret), "ok");
+}
+
+#[test]
+fn a_refusal_half_way_leaves_only_itself() {
+    let mut world = World::founded();
+    let (anna, bob) = (world.register("anna"), world.register("bob"));
+    ask(&mut world, &bob, Command::Block { user: anna.user }, "ok");
+    let command = Command::CreateConversation {
+        client_id: "c1".into(),
+        kind: ConversationKind::Group,
+        name: "Ours".into(),
+        handle: None,
+        topic: String::new(),
+        public: false,
+        history: Default::default(),
+        posting: None,
+        members: vec![bob.user],
+    };
+    let before = world.conversations.len();
+    let outcome = world.consider(&world.command_request(&anna, command.clone()));
+    let refused = outcome.verdict.unwrap_err();
+    assert!(matches!(&outcome.changes[..], [Change::Sent(_)]) && outcome.entries.is_empty());
+    ask(&mut world, &anna, command.clone(), &refused.code);
+    assert_eq!(world.conversations.len(), before);
+    ask(&mut world, &bob, Command::Unblock { user: anna.user }, "ok");
+    ask(&mut world, &anna, command, &refused.code);
 }
 
 #[test]

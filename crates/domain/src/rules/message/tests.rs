@@ -28,8 +28,14 @@ fn d7_the_same_message_sent_twice_is_there_once() {
     assert_eq!(town.ask(ANNA, post.clone()), first);
     assert_eq!(town.memory.logs, entries);
     let Command::Post { client_id, .. } = post else { panic!() };
-    let other =
-        Command::Post { conversation: group, client_id, text: "b".into(), reply_to: None, thread: None };
+    let other = Command::Post {
+        conversation: group,
+        client_id,
+        text: "b".into(),
+        attachments: Vec::new(),
+        reply_to: None,
+        thread: None,
+    };
     assert_eq!(town.code(ANNA, other.clone()), "client_id_reused");
     // Another person's ids are his own.
     assert_eq!(town.code(BELA, other), "ok");
