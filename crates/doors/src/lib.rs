@@ -12,9 +12,11 @@ mod door;
 mod people;
 mod seat;
 mod settings;
+mod tcp_json;
 pub mod words;
 
 pub use door::{AskId, DialId, Door, Given, Input, LinkId, Moment, Output, Question};
 pub use people::People;
 pub use seat::{Room, Seat};
 pub use settings::{Mode, Network, Settings};
+pub use tcp_json::TcpJson;

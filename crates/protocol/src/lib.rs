@@ -9,6 +9,7 @@
 
 mod call;
 mod command;
+mod door;
 mod event;
 mod file;
 mod frame;
@@ -20,6 +21,7 @@ mod view;
 
 pub use call::{CallEnd, CallMedia, CallView};
 pub use command::{Command, ConversationChange, Posted, ProfileChange, Reply, ServerChange, Settings};
+pub use door::{DoorView, SetDoor};
 pub use event::{Entry, Event, JoinedBy, MessageBody};
 pub use file::{Attach, Attachment, FileId, NotAFile};
 pub use frame::{

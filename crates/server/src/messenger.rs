@@ -29,6 +29,7 @@ use crate::{
     sessions::{Known, Sessions},
 };
 
+mod doors;
 mod identity;
 
 /// The store notes the use of a session at most this often.

@@ -119,6 +119,8 @@ impl Server {
         messenger.transacted(found).await?;
         let info = messenger.info().await?;
         let shared = Shared::new(Arc::new(config), messenger, limiter, metrics);
+        let doors = shared.doors.clone();
+        doors.open_all(&shared).await.map_err(|(address, cause)| StartError::Listen { address, cause })?;
         Ok(Self {
             shared,
             store,
@@ -135,6 +137,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the doors listen, by the names of their wires.
+    pub fn doors(&self) -> Vec<chinwag_protocol::DoorView> {
+        self.shared.doors.list()
     }
 
     /// Where it serves figures, if it does.
@@ -180,7 +187,14 @@ impl Server {
                 Registration::Closed => "closed: administrators make them",
             },
         );
-        line("Doors", "none open besides the web and the native protocol");
+        let doors = self.shared.doors.list();
+        if doors.is_empty() {
+            line("Doors", "none open besides the web and the native protocol");
+        }
+        for (at, door) in doors.iter().enumerate() {
+            let name = if at == 0 { "Doors" } else { "" };
+            line(name, &format!("{:<10} {}: {}", door.name, door.listens.join(", "), door.exposes));
+        }
         line("Data", &config.data.display().to_string());
         text
     }

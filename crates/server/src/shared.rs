@@ -5,7 +5,13 @@ use std::{ops::Deref, sync::Arc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, http::origin::Names, limit::Limiter, listen::Budget, messenger::Messenger};
+use crate::{
+    config::Config,
+    http::origin::Names,
+    limit::Limiter,
+    listen::{Budget, doors::Doors},
+    messenger::Messenger,
+};
 
 /// The parts, once. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +33,8 @@ pub struct Parts {
     pub shutdown: CancellationToken,
     /// Every connection, so that draining can wait for them.
     pub tasks: TaskTracker,
+    /// The doors of the configuration.
+    pub(crate) doors: Doors,
     /// Renders the figures of `/metrics`.
     pub metrics: Option<PrometheusHandle>,
 }
@@ -42,7 +50,8 @@ impl Shared {
         let budget = Budget::new(&config.limits);
         let names = config.names();
         let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Self(Arc::new(Parts { config, messenger, limiter, budget, names, shutdown, tasks, metrics }))
+        let doors = Doors::default();
+        Self(Arc::new(Parts { config, messenger, limiter, budget, names, shutdown, tasks, doors, metrics }))
     }
 }
 

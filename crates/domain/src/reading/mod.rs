@@ -232,6 +232,17 @@ pub fn may_upload(reader: &dyn Reader, actor: &Actor, bytes: u64, at_most: u64, 
     Ok(check_room(reader.held_bytes(viewer.user.id)?, bytes, at_most)?)
 }
 
+/// Up to which entry the actor has been delivered each conversation he is in.
+pub fn delivered(reader: &dyn Reader, actor: &Actor) -> Known<Vec<(ConversationId, Seq)>> {
+    let viewer = Viewer::new(reader, actor)?;
+    let mut delivered = Vec::new();
+    for member in reader.memberships(viewer.user.id)? {
+        let cursor = effective(reader.cursor(member.conversation, member.user)?, &member);
+        delivered.push((member.conversation, cursor.delivered));
+    }
+    Ok(delivered)
+}
+
 /// Whether a user is a stranger to the actor, of whom one may write to only so many a day.
 pub fn is_stranger(reader: &dyn Reader, actor: &Actor, user: UserId) -> Known<bool> {
     people::is_stranger(&Viewer::new(reader, actor)?, user)

@@ -22,11 +22,9 @@ pub use sources::{ConfigError, Flags, Loaded, Setting, Source, load};
 
 use crate::{
     http::origin::Names,
-    listen::{Deadlines, HeadSizes},
+    listen::{Deadlines, HeadSizes, doors},
 };
 
-/// The doors that this version can open.
-const DOORS_BUILT: &[&str] = &[];
 /// The doors that are planned; their names are taken.
 const DOORS_PLANNED: &[&str] = &["tcp_json", "tag_json", "socket_io", "udp_ack", "pipe_line"];
 
@@ -111,9 +109,95 @@ pub struct HttpConfig {
 pub struct DoorConfig {
     /// Where it listens.
     pub listen: SocketAddr,
+    /// Further addresses of the same door.
+    #[serde(default)]
+    pub aliases: Vec<SocketAddr>,
     /// Whether it takes only passwords made for it.
     #[serde(default)]
     pub app_passwords: bool,
+    /// Whether accounts can be made there.
+    #[serde(default = "yes")]
+    pub register: bool,
+    /// Whether people may come in by their name alone, as guests, where the wire has such a way.
+    #[serde(default)]
+    pub open: bool,
+    /// How the UDP wire tells people about each other.
+    #[serde(default)]
+    pub mode: DoorMode,
+    /// From where a datagram's source address is believed.
+    #[serde(default = "private_networks")]
+    pub trusted_networks: Vec<TrustedNetwork>,
+}
+
+impl DoorConfig {
+    /// A door as it is when nothing but its address is said.
+    pub fn at(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            aliases: Vec::new(),
+            app_passwords: false,
+            register: true,
+            open: false,
+            mode: DoorMode::Direct,
+            trusted_networks: private_networks(),
+        }
+    }
+
+    /// Every address at which it listens, the first one first.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.listen).chain(self.aliases.iter().copied())
+    }
+}
+
+/// How the UDP wire tells people about each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DoorMode {
+    /// The others' own addresses: programs talk to each other directly.
+    #[default]
+    Direct,
+    /// The server's address for everybody: all is stored, and addresses stay hidden.
+    Relay,
+}
+
+impl From<DoorMode> for chinwag_doors::Mode {
+    fn from(mode: DoorMode) -> Self {
+        match mode {
+            DoorMode::Direct => Self::Direct,
+            DoorMode::Relay => Self::Relay,
+        }
+    }
+}
+
+/// A network such as `192.168.0.0/16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustedNetwork(pub chinwag_doors::Network);
+
+impl<'de> Deserialize<'de> for TrustedNetwork {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// This machine and private networks, where forging a source address gains nothing that being there does not.
+fn private_networks() -> Vec<TrustedNetwork> {
+    [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1",
+        "fc00::/7",
+        "fe80::/10",
+    ]
+    .into_iter()
+    .filter_map(|network| network.parse().ok().map(TrustedNetwork))
+    .collect()
 }
 
 /// The address people open.
@@ -237,27 +321,31 @@ impl Config {
     }
 
     /// What cannot be, although each value alone is well-formed.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let ip = self.listen.ip();
-        if !ip.is_loopback() && !self.plaintext {
+    fn check(&self) -> Result<(), (String, String)> {
+        let doors = self.doors.iter().flat_map(|(name, door)| {
+            door.addresses().map(move |address| (format!("doors.{name}.listen"), address))
+        });
+        let exposed = std::iter::once(("listen".to_owned(), self.listen))
+            .chain(doors)
+            .find(|(_, address)| !address.ip().is_loopback());
+        if let Some((key, address)) = exposed.filter(|_| !self.plaintext) {
             let message = format!(
-                "{} can be reached by other machines, and this version speaks plain HTTP only: everybody on the way \
+                "{address} can be reached by other machines, and this version speaks plain HTTP only: everybody on the way \
                  could read passwords and messages; listen on 127.0.0.1 behind a TLS proxy, or, if you trust the \
-                 network, add --i-understand-plaintext (plaintext = true)",
-                self.listen
+                 network, add --i-understand-plaintext (plaintext = true)"
             );
-            return Err(("listen", message));
+            return Err((key, message));
         }
         if let Some(metrics) = self.metrics.filter(|metrics| !metrics.ip().is_loopback()) {
             let message =
                 format!("{metrics} can be reached by other machines; use an address such as 127.0.0.1:9090");
-            return Err(("metrics", message));
+            return Err(("metrics".to_owned(), message));
         }
         if self.metrics == Some(self.listen) && self.listen.port() != 0 {
-            return Err(("metrics", format!("{} is taken by listen", self.listen)));
+            return Err(("metrics".to_owned(), format!("{} is taken by listen", self.listen)));
         }
         if self.http.body_bytes_per_s_min == 0 {
-            return Err(("http.body_bytes_per_s_min", "must be at least 1".to_owned()));
+            return Err(("http.body_bytes_per_s_min".to_owned(), "must be at least 1".to_owned()));
         }
         Ok(())
     }
@@ -265,13 +353,12 @@ impl Config {
 
 /// Whether a door of this name can be opened.
 pub(crate) fn check_door(name: &str) -> Result<(), String> {
-    if DOORS_BUILT.contains(&name) {
+    if doors::names().any(|known| known == name) {
         Ok(())
     } else if DOORS_PLANNED.contains(&name) {
         Err(format!("door {name} is not built into this version"))
     } else {
-        let known = [DOORS_BUILT, DOORS_PLANNED].concat().join(", ");
-        Err(format!("there is no door {name:?}; the known ones are {known}"))
+        Err(format!("there is no door {name:?}; the known ones are {}", DOORS_PLANNED.join(", ")))
     }
 }
 

@@ -276,7 +276,7 @@ impl Layers {
             let message = error.inner().message().to_owned();
             self.wrong(&key, message)
         })?;
-        config.check().map_err(|(key, message)| self.wrong(key, message))?;
+        config.check().map_err(|(key, message)| self.wrong(&key, message))?;
         Ok(Loaded { config, settings: self.settings, warnings: self.warnings })
     }
 

@@ -8,6 +8,7 @@ mod assets;
 mod body;
 pub mod cookie;
 mod credential;
+mod doors;
 mod headers;
 pub mod json;
 mod openapi;
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// Every route. What is not here is a file of the web app, or nothing.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 10] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 11] {
     [
         ("/api/register", post(api::register)),
         ("/api/sign-in", post(api::sign_in)),
@@ -47,6 +48,7 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 10] {
         ("/api/server", get(api::server)),
         ("/api/openapi.json", get(openapi::serve)),
         ("/api/ws", get(api::websocket)),
+        ("/api/doors", get(doors::list).post(doors::set)),
         ("/health", get(api::health)),
     ]
 }

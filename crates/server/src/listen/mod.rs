@@ -4,6 +4,7 @@
 //! enforce. HTTP/1.1 only: what HTTP/2 would bring, one WebSocket does without its attacks.
 
 mod budget;
+pub(crate) mod doors;
 mod head;
 mod stream;
 

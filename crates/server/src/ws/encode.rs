@@ -27,6 +27,16 @@ pub fn encode_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, serde_json
     Ok(finish(0x1, buffer))
 }
 
+/// The text of a frame made by [`encode_text`] or [`encode_json`].
+pub fn text_of(frame: &[u8]) -> &[u8] {
+    let head = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => HEAD_MAX,
+        _ => 2,
+    };
+    frame.get(head..).unwrap_or_default()
+}
+
 /// A close frame. The reason is cut to what fits, at the border of a character.
 pub fn encode_close(code: CloseCode, reason: &str) -> Bytes {
     let reason = &reason[..reason.floor_char_boundary(123)];

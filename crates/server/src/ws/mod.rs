@@ -10,5 +10,5 @@ mod encode;
 mod handshake;
 
 pub use decode::{CloseCode, Decoder, Message, Sizes};
-pub use encode::{encode_close, encode_json, encode_ping, encode_pong, encode_text};
+pub use encode::{encode_close, encode_json, encode_ping, encode_pong, encode_text, text_of};
 pub use handshake::{Handshake, accept};

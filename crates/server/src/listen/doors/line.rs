@@ -1,0 +1,233 @@
+//! The listener's side of one link: what waits to be written, and who is signed in.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use chinwag_doors::{AskId, Given, LinkId};
+use chinwag_protocol::{Command, LogId, Refused, Seq};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::{
+    limit::{Limiter, Pace},
+    messenger::Messenger,
+    signed_in::SignedIn,
+};
+
+/// A link that has more than this to write is told no entries.
+pub(super) const WAITING_BYTES_HIGH: usize = 64 * 1024;
+
+/// A link for which a door itself says more than this, while the other end takes nothing, is closed.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Questions without an answer before nothing more is read, so that a flood waits in its own socket.
+const QUESTIONS_PAUSE: u32 = 64;
+
+/// One link.
+pub(super) struct Line {
+    pub(super) id: LinkId,
+    pub(super) peer: SocketAddr,
+    /// Something happened that the link's task has to look at.
+    pub(super) stirred: Notify,
+    outgoing: Mutex<Outgoing>,
+    answers: Mutex<VecDeque<(AskId, Result<Given, Refused>)>>,
+    seat: Mutex<Option<Arc<Seat>>>,
+    held: AtomicBool,
+    questions: AtomicU32,
+    pace: Mutex<Paced>,
+}
+
+/// Who is signed in on a link.
+pub(super) struct Seat {
+    pub(super) signed_in: SignedIn,
+    /// The session lives on after the link.
+    pub(super) keeps: bool,
+    /// How far the door's client is: its own log and the directory from the snapshot on, conversations from what
+    /// was delivered.
+    pub(super) told: Vec<(LogId, Seq)>,
+    /// Those of the conversations that have more.
+    pub(super) behind: Vec<(LogId, Seq)>,
+}
+
+impl std::ops::Deref for Seat {
+    type Target = SignedIn;
+
+    fn deref(&self) -> &SignedIn {
+        &self.signed_in
+    }
+}
+
+#[derive(Default)]
+struct Outgoing {
+    queue: VecDeque<Vec<u8>>,
+    bytes: usize,
+    closing: bool,
+    overflown: bool,
+}
+
+struct Paced {
+    pace: Pace,
+    until: Option<Instant>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Line {
+    pub(super) fn new(id: LinkId, peer: SocketAddr, limiter: &Limiter) -> Self {
+        Self {
+            id,
+            peer,
+            stirred: Notify::new(),
+            outgoing: Mutex::default(),
+            answers: Mutex::default(),
+            seat: Mutex::default(),
+            held: AtomicBool::new(false),
+            questions: AtomicU32::new(0),
+            pace: Mutex::new(Paced { pace: limiter.pace(), until: None }),
+        }
+    }
+
+    /// Queues bytes for the other end.
+    pub(super) fn send(&self, bytes: Vec<u8>) {
+        let mut outgoing = lock(&self.outgoing);
+        if outgoing.closing || outgoing.overflown {
+            return;
+        }
+        outgoing.bytes += bytes.len();
+        outgoing.queue.push_back(bytes);
+        outgoing.overflown = outgoing.bytes > WAITING_BYTES_MAX;
+        drop(outgoing);
+        self.stirred.notify_one();
+    }
+
+    /// Closes the link once what was sent is on its way.
+    pub(super) fn close(&self) {
+        lock(&self.outgoing).closing = true;
+        self.stirred.notify_one();
+    }
+
+    /// The next bytes to write.
+    pub(super) fn next(&self) -> Option<Vec<u8>> {
+        let mut outgoing = lock(&self.outgoing);
+        let next = outgoing.queue.pop_front();
+        outgoing.bytes -= next.as_ref().map_or(0, Vec::len);
+        if outgoing.queue.is_empty() {
+            // An idle link keeps no buffer of a past burst.
+            outgoing.queue = VecDeque::new();
+        }
+        next
+    }
+
+    /// Whether the door is done with this link, or has said more than its other end takes.
+    pub(super) fn is_over(&self) -> bool {
+        let outgoing = lock(&self.outgoing);
+        outgoing.overflown || outgoing.closing && outgoing.queue.is_empty()
+    }
+
+    /// Whether entries may be told now.
+    pub(super) fn takes_entries(&self) -> bool {
+        !self.held.load(Ordering::Acquire) && lock(&self.outgoing).bytes < WAITING_BYTES_HIGH
+    }
+
+    /// Stops or goes on telling entries.
+    pub(super) fn hold(&self, hold: bool) {
+        self.held.store(hold, Ordering::Release);
+        self.stirred.notify_one();
+    }
+
+    /// Who is signed in.
+    pub(super) fn seat(&self) -> Option<Arc<Seat>> {
+        lock(&self.seat).clone()
+    }
+
+    /// Signs somebody in; entries follow.
+    pub(super) fn sit(&self, seat: Seat) {
+        *lock(&self.seat) = Some(Arc::new(seat));
+        self.stirred.notify_one();
+    }
+
+    /// Signs out and ends the session, unless it is one that lives on.
+    pub(super) fn leave(&self, messenger: &Messenger) {
+        let seat = lock(&self.seat).take();
+        if let Some(seat) = seat.filter(|seat| !seat.keeps) {
+            end_session(messenger, &seat.signed_in);
+        }
+    }
+
+    /// Signs out and ends the session.
+    pub(super) fn sign_out(&self, messenger: &Messenger) {
+        let seat = lock(&self.seat).take();
+        self.hold(false);
+        if let Some(seat) = seat {
+            end_session(messenger, &seat.signed_in);
+        }
+    }
+
+    /// Counts a question.
+    pub(super) fn asked(&self) {
+        self.questions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Queues the answer to a question for the link's task.
+    pub(super) fn answered(&self, ask: AskId, result: Result<Given, Refused>) {
+        lock(&self.answers).push_back((ask, result));
+        self.stirred.notify_one();
+    }
+
+    /// Notes that an answer was told without waiting in the queue.
+    pub(super) fn settled(&self) {
+        self.questions.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The next answer to tell.
+    pub(super) fn next_answer(&self) -> Option<(AskId, Result<Given, Refused>)> {
+        let next = lock(&self.answers).pop_front();
+        if next.is_some() {
+            self.settled();
+        }
+        next
+    }
+
+    /// Reads nothing more for so long. Pauses add up.
+    pub(super) fn slow_down(&self, pause: Duration) {
+        if !pause.is_zero() {
+            let mut paced = lock(&self.pace);
+            let now = Instant::now();
+            paced.until = Some(paced.until.map_or(now, |until| until.max(now)) + pause);
+        }
+    }
+
+    /// Pays for one piece of input.
+    pub(super) fn pay(&self) {
+        let pause = lock(&self.pace).pace.frame();
+        self.slow_down(pause);
+    }
+
+    /// Until when nothing is read, if something stands against reading now; without a time, until an answer came.
+    pub(super) fn pause(&self, now: Instant) -> Option<Option<Instant>> {
+        let mut paced = lock(&self.pace);
+        if paced.until.is_some_and(|until| until <= now) {
+            paced.until = None;
+        }
+        match paced.until {
+            Some(until) => Some(Some(until)),
+            None if self.questions.load(Ordering::Relaxed) >= QUESTIONS_PAUSE => Some(None),
+            None => None,
+        }
+    }
+}
+
+fn end_session(messenger: &Messenger, signed_in: &SignedIn) {
+    let command = Command::EndSession { session: signed_in.actor.session };
+    let prepared = chinwag_domain::Prepared::of(&command);
+    let request = chinwag_domain::Request::Command { actor: signed_in.actor.clone(), command, prepared };
+    messenger.transact(request, |_verdict| {});
+}

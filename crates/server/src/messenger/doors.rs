@@ -1,0 +1,41 @@
+//! What only doors ask: the bot without a conversation, and from where a client goes on that keeps nothing.
+
+use chinwag_domain::{
+    Actor,
+    bots::{self, Asked},
+    reading,
+};
+use chinwag_protocol::{Answer, ConversationId, Profile, Query, Refused, Seq, UserId};
+
+use super::Messenger;
+
+impl Messenger {
+    /// What the bot says to `/time`, to somebody in his time zone.
+    pub async fn time(&self, user: Option<UserId>) -> Result<String, Refused> {
+        match user {
+            Some(user) => self.bot_answer(user, Asked::Time).await,
+            None => Ok(bots::time(self.now(), "")),
+        }
+    }
+
+    /// What the bot says to `/poem`, if there is such a poem.
+    pub fn poem(&self, number: u32) -> Option<String> {
+        self.inner.poems.get(number).map(str::to_owned)
+    }
+
+    /// Up to which entry the actor has been delivered each of his conversations.
+    pub async fn delivered(&self, actor: &Actor) -> Result<Vec<(ConversationId, Seq)>, Refused> {
+        let asker = actor.clone();
+        self.read(move |reader| reading::delivered(reader, &asker)).await
+    }
+
+    /// Who these users are, as far as the actor may know. Asked by the server itself, so it counts for no rate.
+    pub async fn profiles(&self, actor: &Actor, users: Vec<UserId>) -> Result<Vec<Profile>, Refused> {
+        let (asker, now) = (actor.clone(), self.now());
+        let query = Query::Users { users };
+        match self.read(move |reader| reading::answer(reader, &asker, &query, now)).await? {
+            Answer::Users(profiles) => Ok(profiles),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
