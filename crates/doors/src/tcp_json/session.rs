@@ -749,22 +749,23 @@ impl Session {
             return;
         }
         place.written.insert(conversation, entry.seq);
-        if let Event::Message(_) | Event::Edited { .. } | Event::Deleted { .. } = &entry.event
-            && let Some(text) = words::line(entry, |user| shared.people.handle(user))
-        {
+        let lines = words::lines(entry, &shared.settings.web, |user| shared.people.handle(user));
+        let author = shared.people.handle(entry.by);
+        for line in &lines {
             let chat = Chat {
                 action: "recv_chat",
-                send_from: &shared.people.handle(entry.by),
+                send_from: &author,
                 send_to: group_id(conversation),
-                message: text.trim_end(),
+                message: line.trim_end(),
             };
             if let Some(bytes) = frame(&chat) {
                 shared.out.push_back(Output::Send { link: self.link, bytes });
-                return;
             }
         }
-        // Nothing was sent, so nothing has to leave first.
-        self.drained(shared);
+        if lines.is_empty() {
+            // Nothing was sent, so nothing has to leave first.
+            self.drained(shared);
+        }
     }
 
     /// What was sent is on its way: this is all that the wire lets us know of delivery.

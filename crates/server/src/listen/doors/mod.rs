@@ -29,6 +29,7 @@ use crate::{config::DoorConfig, messenger::Messenger, shared::Shared};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Tcp,
+    #[expect(dead_code, reason = "the first wire over datagrams is being built")]
     Udp,
 }
 
