@@ -20,9 +20,12 @@ use chinwag_protocol::{
     Answer, Command, CursorMoved, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq,
     ServerInfo, SignedIn, Snapshot, UserId, UserKind,
 };
+use chinwag_store::objects::Objects;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
+    chores::Chores,
+    files::Files,
     hashing::{Hashing, fresh_app_password, fresh_token, hash_token},
     hub::{Clock, Hub, Identity},
     limit::Limiter,
@@ -50,6 +53,7 @@ struct Inner {
     sessions: Arc<Sessions>,
     hashing: Hashing,
     limiter: Arc<Limiter>,
+    files: Files,
     poems: Arc<Poems>,
     clock: Clock,
     draining: AtomicBool,
@@ -64,12 +68,15 @@ pub struct Publisher {
     pub hub: Hub,
     /// The cache.
     pub sessions: Arc<Sessions>,
+    /// What waits for certain entries.
+    pub chores: Arc<Chores>,
 }
 
 impl Publish for Publisher {
     fn publish(&self, batch: Vec<Committed>) {
         for entry in batch.iter().flat_map(|committed| &committed.entries) {
             self.sessions.follow(entry.log, &entry.event);
+            self.chores.follow(&entry.event);
         }
         self.hub.publish(batch);
     }
@@ -85,6 +92,8 @@ pub struct Parts {
     pub sessions: Arc<Sessions>,
     /// The rates.
     pub limiter: Arc<Limiter>,
+    /// Where files lie.
+    pub objects: Arc<dyn Objects>,
     /// What `/poem` recites.
     pub poems: Poems,
     /// The time.
@@ -101,6 +110,7 @@ impl Messenger {
                 sessions: parts.sessions,
                 hashing: Hashing::new(),
                 limiter: parts.limiter,
+                files: Files::new(parts.objects),
                 poems: Arc::new(parts.poems),
                 clock: parts.clock,
                 draining: AtomicBool::new(false),
@@ -119,6 +129,11 @@ impl Messenger {
     /// The rates.
     pub fn limiter(&self) -> &Limiter {
         &self.inner.limiter
+    }
+
+    /// The files of messages.
+    pub(crate) fn files(&self) -> &Files {
+        &self.inner.files
     }
 
     /// Names the store; changes when a backup was restored.
@@ -238,6 +253,7 @@ impl Messenger {
             | Command::CreateInvite { .. }
             | Command::CreateAppPassword { .. }
             | Command::OpenDirect { .. }
+            | Command::StartCall { .. }
             | Command::ResetPassword { .. } => false,
             _ => true,
         }
@@ -267,6 +283,7 @@ impl Messenger {
                 prepared.token = Some(fresh_token::<16>("inv_"));
             }
             Command::CreateAppPassword { .. } => prepared.token = Some(fresh_app_password()),
+            Command::StartCall { .. } => self.inner.limiter.call(actor.user)?,
             Command::OpenDirect { user } => self.count_stranger(actor, *user).await?,
             Command::ResetPassword { .. } => prepared.token = Some(fresh_token::<16>("res_")),
             Command::Post { text, .. } => {
@@ -375,10 +392,7 @@ pub fn actor(known: &Known) -> Actor {
 
 /// The reply in a verdict on a command.
 pub fn reply(verdict: Verdict) -> Result<Reply, Refused> {
-    match verdict? {
-        Done::Reply(reply) => Ok(reply),
-        Done::SignedIn { .. } => Ok(Reply::Done {}),
-    }
+    verdict.and_then(Done::into_reply)
 }
 
 /// What an asker hears of our own trouble: its number, which stands in the log beside the cause.
@@ -411,7 +425,7 @@ fn signed_in(done: &Done, token: String) -> Result<SignedIn, Refused> {
         Done::SignedIn { user, session } => {
             Ok(SignedIn { user: *user, session: *session, token: Some(token), change_password: false })
         }
-        Done::Reply(_) => Err(unavailable("no session was started")),
+        Done::Reply(_) | Done::Refused(_) => Err(unavailable("no session was started")),
     }
 }
 

@@ -276,11 +276,13 @@ impl Task {
             ServerFrame::Done { id, reply } => self.done(link, talk, id, Ok(reply)).await,
             ServerFrame::Refused { id: Some(id), refused } => self.done(link, talk, id, Err(refused)).await,
             // Before the welcome it is the hello that was refused.
-            ServerFrame::Refused { id: None, refused } => match talk.online || !refused.is_definite() {
-                true => Ok(()),
-                false if refused.kind == Kind::TooMany => Err(End::Lost(refused.retry_after_ms)),
-                false => Err(End::Stopped(refused)),
-            },
+            ServerFrame::Refused { id: None, refused } => {
+                match talk.online || refused.kind == Kind::Unavailable {
+                    true => Ok(()),
+                    false if refused.kind == Kind::TooMany => Err(End::Lost(refused.retry_after_ms)),
+                    false => Err(End::Stopped(refused)),
+                }
+            }
             ServerFrame::Answer { id, answer } => self.answered(link, talk, id, answer).await,
             ServerFrame::Pong {} => Ok(()),
             ServerFrame::Closing(Closing { reason, retry_after_ms }) => match retry_after_ms {

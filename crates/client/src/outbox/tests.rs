@@ -139,7 +139,7 @@ fn only_a_final_refusal_ends_a_message() {
         (Kind::TooLarge, true),
         (Kind::Conflict, true),
         (Kind::Invalid, true),
-        (Kind::StorageFull, true),
+        (Kind::StorageFull, false),
     ] {
         assert_eq!(Outcome::of_refusal(&Refused::new(kind, "x", "x")).is_some(), ends, "{kind:?}");
     }
