@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, ops::Add, time::Duration};
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, Device, Entry, Profile, Query, Refused, Reply, ServerSignal, SignedIn,
-    Snapshot,
+    Answer, ClientSignal, Command, Device, Entry, Profile, ProfileChange, Query, Refused, Reply,
+    ServerSignal, SignedIn, Snapshot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +179,12 @@ pub enum Output {
 #[serde(rename_all = "snake_case")]
 pub enum Question {
     /// Make an account. Nobody is signed in by it.
-    Register(Device),
+    Register {
+        /// The name, and with which password.
+        device: Device,
+        /// What else is known of its owner.
+        profile: ProfileChange,
+    },
     /// Sign the link in, for as long as it lives.
     SignIn(Device),
     /// Sign the link in as a guest of this handle, who is known by the address of the link's peer.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chinwag_protocol::UserId;
 
 use self::session::Session;
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Settings};
+use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Settings, Timers};
 
 /// The door.
 pub struct TcpJson {
@@ -24,7 +24,7 @@ struct Shared {
     here: BTreeSet<UserId>,
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
-    wakes: BTreeMap<LinkId, Moment>,
+    timers: Timers<LinkId>,
     out: VecDeque<Output>,
 }
 
@@ -52,7 +52,7 @@ impl TcpJson {
             here: BTreeSet::new(),
             asks: BTreeMap::new(),
             next_ask: 0,
-            wakes: BTreeMap::new(),
+            timers: Timers::default(),
             out: VecDeque::new(),
         };
         Self { sessions: BTreeMap::new(), shared }
@@ -90,17 +90,15 @@ impl Door for TcpJson {
             }
             Input::Entry { link, entry } => self.with(link, |session, shared| session.entry(entry, shared)),
             Input::Woken => {
-                let due: Vec<_> =
-                    self.shared.wakes.iter().filter(|(_, at)| **at <= now).map(|(l, _)| *l).collect();
-                for link in due {
-                    self.shared.wakes.remove(&link);
+                self.shared.timers.woken();
+                while let Some(link) = self.shared.timers.due(now) {
                     self.with(link, Session::too_slow);
                 }
-                self.shared.out.extend(self.shared.wakes.values().min().map(|at| Output::WakeAt(*at)));
             }
             // This wire has no presence, and no word for catching up.
             Input::DialFailed { .. } | Input::CaughtUp { .. } | Input::Signal { .. } => {}
         }
+        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {

@@ -10,7 +10,8 @@ use std::{
 
 use chinwag_protocol::{
     Anchor, Answer, ClientSignal, Command, ConversationId, ConversationKind, ConversationView, Device, Entry,
-    Event, History, HistoryPage, LogId, Query, Refused, Reply as Replied, SearchPage, Seq, UserId,
+    Event, History, HistoryPage, LogId, ProfileChange, Query, Refused, Reply as Replied, SearchPage, Seq,
+    UserId,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -164,11 +165,9 @@ impl Session {
         if self.frames.len() > WAITING_MAX {
             self.close(shared);
         } else if self.frames.len() == 0 || self.doing.is_some() {
-            shared.wakes.remove(&self.link);
-        } else {
-            let at = *shared.wakes.entry(self.link).or_insert(now + FRAME_WITHIN);
-            let first = shared.wakes.values().min().copied().unwrap_or(at);
-            shared.out.push_back(Output::WakeAt(first));
+            shared.timers.clear(self.link);
+        } else if shared.timers.get(self.link).is_none() {
+            shared.timers.set(self.link, now + FRAME_WITHIN);
         }
     }
 
@@ -183,7 +182,7 @@ impl Session {
 
     /// The link is gone, or about to be.
     pub(super) fn gone(self, shared: &mut Shared) {
-        shared.wakes.remove(&self.link);
+        shared.timers.clear(self.link);
         if let Some(place) = self.place {
             shared.here.remove(&place.seat.me);
         }
@@ -301,7 +300,8 @@ impl Session {
             return self.say(&no, shared);
         };
         // "register must not log the user in: the client sends login at once."
-        let question = Question::Register(device(username.clone(), password.clone()));
+        let device = device(username.clone(), password.clone());
+        let question = Question::Register { device, profile: ProfileChange::default() };
         self.ask(Doing::Register { username, password }, question, shared);
     }
 

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use chinwag_domain::names;
 use chinwag_doors::{AskId, Given, Question};
 use chinwag_protocol::{
-    Answer, ConversationId, Device, Kind, LogId, Refused, Seq, SignedIn as SessionOf, Snapshot, UserId,
+    Answer, Command, ConversationId, Device, Kind, LogId, ProfileChange, Refused, Seq, SignedIn as SessionOf,
+    Snapshot, UserId,
 };
 
 use super::{
@@ -71,14 +72,19 @@ enum Slow {
 async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Refused> {
     let (messenger, ip) = (&gate.messenger, line.peer.ip());
     match question {
-        Question::Register(device) => {
+        Question::Register { device, profile } => {
             if !gate.config.register {
                 let message = "accounts are not made at this door";
                 return Err(Refused::new(Kind::Forbidden, "registration_closed", message));
             }
             let made = messenger.register(device, ip, gate.name).await?;
             if let Some(token) = made.token {
-                messenger.sign_out(&messenger.actor(&token).await?).await?;
+                let actor = messenger.actor(&token).await?;
+                // The account is made; what else was said of its owner he can say again.
+                if profile != ProfileChange::default() {
+                    let _ = messenger.command(&actor, Command::ChangeProfile(profile)).await;
+                }
+                messenger.sign_out(&actor).await?;
             }
             Ok(Slow::Given(Given::Done {}))
         }

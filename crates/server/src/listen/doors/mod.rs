@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chinwag_doors::{Door, Settings, TcpJson};
+use chinwag_doors::{Door, PipeLine, Settings, TcpJson};
 use chinwag_protocol::{DoorView, Kind, Refused};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -42,8 +42,10 @@ struct Row {
 }
 
 /// All wires.
-const ROWS: &[Row] =
-    &[Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) }];
+const ROWS: &[Row] = &[
+    Row { name: "pipe_line", transport: Transport::Tcp, make: |settings| Box::new(PipeLine::new(settings)) },
+    Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) },
+];
 
 /// The names of all wires.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
