@@ -5,6 +5,10 @@ use std::{net::SocketAddr, path::PathBuf};
 use chinwag_client::Address;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 
+mod identity;
+
+pub(crate) use identity::{AppPassword, Import};
+
 use crate::exit::EXIT_CODES;
 
 /// One conversation, many doors: a self-hosted messenger in one binary.
@@ -59,6 +63,9 @@ pub(crate) enum Command {
     Login(Login),
     /// Sign out and forget the session
     Logout,
+    /// Passwords for programs of other systems
+    #[command(subcommand)]
+    AppPassword(AppPassword),
     /// Say something
     Send(Send),
     /// Show what waits to be sent, and send it
@@ -81,6 +88,8 @@ pub(crate) enum Command {
     /// What only administrators of the server may do
     #[command(subcommand)]
     Admin(Admin),
+    /// Take over users and waiting messages of another system
+    Import(Import),
     /// Check everything that is stored, byte by byte (stop the server first)
     Scrub(Scrub),
     /// Check this machine and a server

@@ -53,30 +53,22 @@ impl Hashing {
 
     /// Hashes a new password into a PHC string with its own salt and parameters.
     pub async fn hash(&self, password: &str) -> Result<String, Refused> {
-        let password = normal(password);
+        let password = password.to_owned();
         self.run(move || {
-            let hash = argon2().hash_password(password.as_bytes());
-            hash.map(|hash| hash.to_string()).map_err(|error| {
-                tracing::error!(%error, "cannot hash a password");
-                Refused::new(Kind::Unavailable, "failed", "the password could not be hashed")
-            })
+            let failed = || Refused::new(Kind::Unavailable, "failed", "the password could not be hashed");
+            hash_now(&password).ok_or_else(failed)
         })
         .await?
     }
 
     /// Whether a password is the one of this hash. Without a hash it takes as long, and is wrong.
     pub async fn verify(&self, password: &str, hash: Option<&str>) -> Result<bool, Refused> {
-        let password = normal(password);
+        let password = password.to_owned();
         let (hash, real) = match hash.filter(|hash| !hash.is_empty()) {
             Some(hash) => (Arc::from(hash), true),
             None => (Arc::clone(&self.decoy), false),
         };
-        self.run(move || {
-            let right = PasswordHash::new(&hash)
-                .is_ok_and(|hash| argon2().verify_password(password.as_bytes(), &hash).is_ok());
-            right && real
-        })
-        .await
+        self.run(move || is_right(&password, &hash) && real).await
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
@@ -98,6 +90,23 @@ impl Hashing {
             Refused::new(Kind::Unavailable, "failed", "the password could not be checked")
         })
     }
+}
+
+/// Hashes a password on this thread, which takes long; `None` if it cannot be done, which the log says.
+pub(crate) fn hash_now(password: &str) -> Option<String> {
+    match argon2().hash_password(normal(password).as_bytes()) {
+        Ok(hash) => Some(hash.to_string()),
+        Err(error) => {
+            tracing::error!(%error, "cannot hash a password");
+            None
+        }
+    }
+}
+
+/// Whether a password is the one of this hash, on this thread, which takes long.
+pub(crate) fn is_right(password: &str, hash: &str) -> bool {
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| argon2().verify_password(normal(password).as_bytes(), &hash).is_ok())
 }
 
 /// What looks like the hash of a password that nobody knows: random, so that a start costs no hash and its memory.

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod hashing;
 pub mod http;
 pub mod hub;
+pub mod import;
 pub mod limit;
 pub mod listen;
 pub mod log;

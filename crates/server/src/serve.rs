@@ -236,7 +236,7 @@ impl Server {
 }
 
 /// The time of the wall: for what people read, never for order.
-fn wall_clock() -> Millis {
+pub(crate) fn wall_clock() -> Millis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -68,12 +68,17 @@ pub(crate) async fn logout(global: &Global, out: &Out) -> Outcome {
 }
 
 fn keep(out: &Out, http: &Http, handle: &str, signed_in: SignedIn, done: &str) -> Outcome {
-    let SignedIn { user, session, token, .. } = signed_in;
+    let SignedIn { user, session, token, change_password } = signed_in;
     let Some(token) = token else { return session::foreign() };
     let server = http.server.to_string();
     let file = session::credentials_file()?;
     let account = Account { server: server.clone(), handle: handle.to_owned(), user, session, token };
     Credentials::change(&file, |all| all.put(account))?;
+    if change_password {
+        note(&format!(
+            "This password came with the account from another system. Choose a new one in the web app: {server}/#/settings"
+        ));
+    }
     if !out.json {
         note(&format!("The session is kept in {}", file.display()));
     }

@@ -124,7 +124,7 @@ async fn settings(
 }
 
 /// Asks for a change; if the server wants a fresh proof of who one is, asks for the password and tries again.
-async fn proved(session: &Session, command: Command) -> Outcome<Reply> {
+pub(super) async fn proved(session: &Session, command: Command) -> Outcome<Reply> {
     match session.command(command.clone()).await {
         Err(Stop::Refused(refused))
             if refused.kind == Kind::Forbidden && refused.code.starts_with("confirm") =>

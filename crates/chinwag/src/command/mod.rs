@@ -2,9 +2,11 @@
 
 mod account;
 mod admin;
+mod app_password;
 mod doctor;
 mod entry;
 mod groups;
+mod import;
 mod names;
 mod outbox;
 mod password;
@@ -33,10 +35,12 @@ pub(crate) fn run(args: Args) -> Outcome {
     let out = Out::new(global.json);
     match args.command {
         Command::Serve(serve) => serve::run(&out, &serve),
+        Command::Import(args) => import::run(&out, &args),
         Command::Scrub(scrub) => serve::scrub(&out, &scrub),
         Command::Register(register) => wait(account::register(global, &out, register)),
         Command::Login(login) => wait(account::login(global, &out, login)),
         Command::Logout => wait(account::logout(global, &out)),
+        Command::AppPassword(args) => wait(app_password::run(global, &out, args)),
         Command::Send(send) => wait(send::run(global, &out, send)),
         Command::Outbox { action } => wait(outbox::run(global, &out, action)),
         Command::Read(read) => wait(read::run(global, &out, read)),

@@ -47,6 +47,28 @@ fn groups_are_made_found_joined_and_left() {
 }
 
 #[test]
+fn an_app_password_is_shown_once_listed_and_taken_back() {
+    let server = Server::start();
+    let anna = Person::register(&server, "anna");
+    let made = anna.json(&["app-password", "create", "tcp_json", "--name", "old laptop"]);
+    let secret = made[0]["secret"].as_str().expect("a secret").to_owned();
+    assert_eq!(secret.len(), 29, "{secret}");
+    let shown = anna.run(&["app-password", "create", "udp_ack"]).expect_code(0);
+    assert_eq!(shown.trim().len(), 29, "{shown}");
+    let list = anna.json(&["app-password", "list"]);
+    let known: Vec<_> = list.iter().map(|one| (&one["app_password"], &one["door"], &one["name"])).collect();
+    assert_eq!(
+        known,
+        [(&json!(1), &json!("tcp_json"), &json!("old laptop")), (&json!(2), &json!("udp_ack"), &json!(""))]
+    );
+    assert!(!list.iter().any(|one| one.to_string().contains(&secret)));
+    anna.input(&["login", "anna", "--password-stdin"], &format!("{secret}\n")).expect_code(4);
+    anna.run(&["app-password", "revoke", "1"]).expect_code(0);
+    anna.run(&["app-password", "revoke", "1"]).expect_code(3);
+    assert_eq!(anna.json(&["app-password", "list"]).len(), 1);
+}
+
+#[test]
 fn every_end_has_its_exit_code() {
     let server = Server::start();
     let (anna, nobody) = (Person::register(&server, "anna"), Person::new(&server));

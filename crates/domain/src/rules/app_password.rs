@@ -39,7 +39,12 @@ pub fn fitting(credentials: &Credentials, door: &str, typed: &str) -> Option<App
     credentials.app_passwords.iter().find(fits).map(|own| own.id)
 }
 
-/// Makes one; the answer holds it.
+/// Refuses whoever may not make one, or has to prove his password first.
+pub fn may_create(plan: &Plan<'_>, actor: &Actor) -> Known<()> {
+    Ok(rights(plan, actor)?.need_fresh(Action::OwnSecrets)?)
+}
+
+/// Makes one; the answer holds it. [`may_create`] was asked before.
 pub fn create(
     plan: &mut Plan<'_>,
     actor: &Actor,
@@ -47,7 +52,6 @@ pub fn create(
     door: &str,
     name: &str,
 ) -> Known<Reply> {
-    rights(plan, actor)?.need_fresh(Action::OwnSecrets)?;
     check_door(door)?;
     let name = names::display_name(name)?.to_owned();
     let secret = prepared.token.as_ref().ok_or_else(|| missing("secret for user", actor.user))?;

@@ -81,6 +81,8 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         Command::EndOtherSessions {} => sessions::end_others(plan, actor),
         Command::DeleteAccount { password: _ } => account::delete(plan, actor, prepared),
         Command::CreateAppPassword { client_id, door, name } => {
+            // Outside of `once`: the same command is asked again after the proof.
+            app_password::may_create(plan, actor)?;
             return once(plan, actor.user, client_id, command, prepared, |plan| {
                 app_password::create(plan, actor, prepared, door, name)
             });

@@ -110,6 +110,10 @@ fn only_the_owner_manages_them_with_a_fresh_proof_and_never_through_a_door() {
     }
     world.at = Millis(world.at.0 + CONFIRMATION_MS);
     assert_eq!(made(&mut world, &anna, "three", DOOR).unwrap_err().code, "confirm_password");
+    let confirm = Command::ConfirmPassword { password: "right".into() };
+    world.command(&anna, confirm).unwrap();
+    assert!(made(&mut world, &anna, "three", DOOR).is_ok(), "the same command, after the proof");
+    world.at = Millis(world.at.0 + CONFIRMATION_MS);
     // Giving a right up needs no proof.
     assert!(world.command(&anna, revoke).is_ok());
 }
