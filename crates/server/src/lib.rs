@@ -17,6 +17,7 @@ pub mod serve;
 pub mod sessions;
 pub mod shared;
 mod signed_in;
+mod sync;
 mod upgrade;
 pub mod ws;
 

@@ -3,15 +3,15 @@
 //! A cache: the truth is the store, which checks the session again in every transaction and every read. What is
 //! wrong here for a moment can therefore only be refused later, never allowed.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use chinwag_domain::record::TokenHash;
 use chinwag_protocol::{Event, LogId, Millis, UserId};
 
-use crate::hub::Identity;
+use crate::{
+    hub::Identity,
+    sync::{Mutex, PoisonError},
+};
 
 /// Sessions remembered; when full, all are forgotten, which costs each a read.
 const SESSIONS_MAX: usize = 100_000;

@@ -1,11 +1,8 @@
 //! What both engines share: how the rules and the clock come in, and the refusals that are a store's own.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-    thread::JoinHandle,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
 };
 
 use chinwag_domain::{
@@ -13,6 +10,8 @@ use chinwag_domain::{
     port::{Done, Verdict},
 };
 use chinwag_protocol::{Command, Entry, Event, Kind, Millis, Refused};
+
+use crate::sync::thread::{self, JoinHandle};
 
 /// The rules: what a request leads to. In the server it is `chinwag_domain::rules::decide`.
 pub type Decide = Arc<dyn Fn(&mut Plan<'_>, &Request) -> Known<Done> + Send + Sync>;
@@ -122,7 +121,7 @@ pub(crate) fn weight(entry: &Entry) -> usize {
 /// Waits for threads to end, but not for the one it is called from.
 pub(crate) fn join(threads: impl Iterator<Item = JoinHandle<()>>) {
     for thread in threads {
-        if thread.thread().id() != std::thread::current().id() {
+        if thread.thread().id() != thread::current().id() {
             // A panic in it was caught and logged where it happened.
             let _ = thread.join();
         }

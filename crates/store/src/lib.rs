@@ -7,6 +7,7 @@
 pub mod canary;
 mod engine;
 mod scan;
+mod sync;
 
 pub mod memory;
 pub mod sqlite;

@@ -10,21 +10,20 @@ mod state;
 mod tests;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use chinwag_domain::{Committed, Failed, Publish, Store, facts::Stop, limits::Limits, record::Cursor};
 use chinwag_protocol::{
     ClientSignal, ConversationId, LogId, Millis, Position, PresenceOf, Refused, Seq, SessionId, UserId,
 };
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
-use tokio::sync::oneshot;
 
+use crate::sync::{
+    AtomicUsize, Instant,
+    channel::{self, Receiver, RecvTimeoutError, Sender},
+    oneshot, thread,
+};
 pub use outbox::{Missing, Next, Outbox};
 pub use state::{Identity, Key, Opened, State, WATCHED_MAX, frame};
 
@@ -74,7 +73,7 @@ pub struct Inbox {
 
 /// The two ends of the hub's queue: the store is opened with the first, the thread runs on the second.
 pub fn channel() -> (Hub, Inbox) {
-    let (sender, inputs) = crossbeam_channel::unbounded();
+    let (sender, inputs) = channel::unbounded();
     let hub = Hub { inputs: sender, signals: Arc::default() };
     (hub.clone(), Inbox { inputs, hub })
 }
@@ -155,13 +154,18 @@ impl Inbox {
         state.bound_connections(limits.connections_per_session, limits.connections_per_user);
         thread::Builder::new()
             .name("hub".to_owned())
-            .spawn(move || run(state, &self, &store, &clock))
+            .spawn(move || self.run(state, &store, &clock))
             .map_err(|cause| Failed::new("cannot start the hub's thread", cause))
+    }
+
+    /// The thread's work, until it is told to stop.
+    pub fn run(self, state: State, store: &Arc<dyn Store>, clock: &Clock) {
+        run(state, &self, store, clock);
     }
 
     /// Reads what the hub must know.
     pub fn load(store: &dyn Store) -> Result<State, Failed> {
-        let (sender, loaded) = std::sync::mpsc::channel();
+        let (sender, loaded) = channel::bounded(1);
         store.read(Box::new(move |reader| {
             let load = || -> Result<State, Stop> {
                 let reader = reader?;

@@ -4,14 +4,12 @@
 //! *behind*, remembers the lowest number it dropped of each log, and the connection reads these from the store.
 //! Answers are kept: a connection has a bounded number of open questions. Signals are dropped first.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use chinwag_protocol::{Closing, LogId, Seq};
-use tokio::sync::Notify;
+
+use crate::sync::{Mutex, MutexGuard, Notify, PoisonError};
 
 /// Entries and signals that may wait for one connection. A stalled reader costs no more.
 pub(super) const OUTBOX_BYTES_MAX: usize = 256 * 1024;

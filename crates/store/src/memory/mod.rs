@@ -9,15 +9,20 @@ mod state;
 use std::{
     hash::{BuildHasher, RandomState},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    thread::JoinHandle,
+    sync::{Arc, PoisonError},
 };
 
 use chinwag_domain::{Ask, Committed, Publish, Store, port::Reading, record::Cursor};
 use chinwag_protocol::{ConversationId, Millis, UserId};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
-use crate::engine::{self, BATCH, Clock, Decide, QUEUE, READING_QUEUE};
+use crate::{
+    engine::{self, BATCH, Clock, Decide, QUEUE, READING_QUEUE},
+    sync::{
+        RwLock, RwLockReadGuard, RwLockWriteGuard,
+        channel::{Receiver, Sender, TrySendError, bounded},
+        thread::{self, JoinHandle},
+    },
+};
 pub use state::State;
 
 /// See the module. Dropping it finishes what is in the queues.
@@ -37,14 +42,25 @@ impl MemoryStore {
 
     /// The same with another length of its queue.
     pub fn with_queue(decide: Decide, clock: Clock, publish: Arc<dyn Publish>, queue: usize) -> Self {
-        let state = Arc::new(RwLock::new(State::default()));
+        Self::beginning_with(State::default(), decide, clock, publish, queue)
+    }
+
+    /// The same, over what was decided before.
+    pub fn beginning_with(
+        state: State,
+        decide: Decide,
+        clock: Clock,
+        publish: Arc<dyn Publish>,
+        queue: usize,
+    ) -> Self {
+        let state = Arc::new(RwLock::new(state));
         let (asks, waiting) = bounded(queue);
         let mut writer = Writer { state: state.clone(), decide, clock, publish, last_at: Millis(0) };
-        let mut threads = vec![std::thread::spawn(move || writer.run(&waiting))];
+        let mut threads = vec![thread::spawn(move || writer.run(&waiting))];
         let (readings, waiting) = bounded(READING_QUEUE);
         for _ in 0..2 {
             let (state, waiting) = (state.clone(), waiting.clone());
-            threads.push(std::thread::spawn(move || read_all(&state, &waiting)));
+            threads.push(thread::spawn(move || read_all(&state, &waiting)));
         }
         let epoch = format!("{:016x}", RandomState::new().hash_one("epoch"));
         Self { state, asks: Some(asks), readings: Some(readings), threads, epoch }

@@ -18,6 +18,8 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
         &["chinwag-client"],
     ),
     ("chinwag-checker", &["chinwag-protocol"], &[]),
+    // It reads files of the server and the store by their paths instead.
+    ("chinwag-interleave", &["chinwag-domain", "chinwag-protocol"], &[]),
     ("chinwag", &["chinwag-client", "chinwag-protocol", "chinwag-server"], &["chinwag-checker"]),
     ("chinwag-xtask", &[], &[]),
 ];
@@ -26,12 +28,12 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 const KNOWERS: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["chinwag-store"], "only the store knows SQL"),
     ("refinery", &["chinwag-store"], "only the store knows SQL"),
-    ("tokio", &["chinwag-server", "chinwag-client", "chinwag"], "rules, doors and stores do not wait"),
+    ("tokio", &["chinwag-server", "chinwag-client", "chinwag", "chinwag-interleave"], "rules, doors and stores do not wait"),
     ("axum", &["chinwag-server"], "only the server knows HTTP"),
     ("hyper", &["chinwag-server", "chinwag-client", "chinwag"], "only the edges know HTTP"),
     (
         "rand",
-        &["chinwag-server", "chinwag-client", "chinwag", "chinwag-store"],
+        &["chinwag-server", "chinwag-client", "chinwag", "chinwag-store", "chinwag-interleave"],
         "rules and doors are the same each time",
     ),
     (
