@@ -190,9 +190,9 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             let mut call = Call::clone(&call);
             call.view.declined.retain(|user| *user != entry.by);
             if *accepted {
-                call.view.accepted.push(entry.by)
+                call.view.accepted.push(entry.by);
             } else {
-                call.view.declined.push(entry.by)
+                call.view.declined.push(entry.by);
             }
             plan.keep(Change::Call(Arc::new(call)));
             Ok(())

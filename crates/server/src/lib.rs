@@ -3,8 +3,11 @@
 //! Everything outside the rules and the store lives here. Nothing here decides what anybody may do: requests are
 //! translated, handed to the rules, and what comes of them is told.
 
+pub mod calls;
+pub mod chores;
 pub mod config;
 pub mod connection;
+pub mod files;
 pub mod hashing;
 pub mod http;
 pub mod hub;

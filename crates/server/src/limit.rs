@@ -32,6 +32,8 @@ pub struct Limiter {
     searches: Counter<UserId>,
     invites: Counter<UserId>,
     strangers: Counter<UserId>,
+    uploads: Counter<UserId>,
+    calls: Counter<UserId>,
     /// There is no address here; the account takes its place.
     confirmations: Mutex<SignInGuard<UserId, UserId>>,
     resumes: Counter<SessionId>,
@@ -55,6 +57,8 @@ impl Limiter {
             searches: Counter::new(limits.searches_per_account, open),
             invites: Counter::new(limits.invites_per_account, closed),
             strangers: Counter::new(limits.strangers_per_account, closed),
+            uploads: Counter::new(limits.uploads_per_account, open),
+            calls: Counter::new(limits.calls_per_account, open),
             confirmations: Mutex::new(SignInGuard::new(limits)),
             resumes: Counter::new(limits.resumes_per_session, open),
             registrations: Counter::new(limits.registrations_per_address, closed),
@@ -120,6 +124,21 @@ impl Limiter {
     /// Before a user writes to somebody he has nothing to do with.
     pub fn stranger(&self, user: UserId) -> Result<(), Refused> {
         self.strangers.take(user, self.now()).map_err(too_many)
+    }
+
+    /// Before a file is uploaded.
+    pub fn upload(&self, user: UserId) -> Result<(), Refused> {
+        self.uploads.take(user, self.now()).map_err(too_many)
+    }
+
+    /// Before a call is started, however it was asked for: nobody wants to be rung late.
+    pub fn call(&self, user: UserId) -> Result<(), Refused> {
+        self.calls.take(user, self.now()).map_err(too_many)
+    }
+
+    /// How much is allowed.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Before a query.
@@ -314,6 +333,7 @@ mod tests {
             conversation: ConversationId(conversation),
             client_id: "x".into(),
             text: "x".into(),
+            attachments: Vec::new(),
             reply_to: None,
             thread: None,
         }

@@ -6,16 +6,22 @@ use std::{
 
 use chinwag_domain::{Failed, Publish, Request, Store, bots::Poems};
 use chinwag_protocol::{Millis, Refused, Registration};
-use chinwag_store::sqlite;
+use chinwag_store::{
+    objects::{FolderObjects, ObjectError},
+    sqlite,
+};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 
 use crate::{
+    calls::watch_calls,
+    chores::Chores,
+    files::keep_files,
     config::Config,
     hashing::fresh_token,
     hub::{self, Clock, Hub},
     limit::Limiter,
-    listen,
+    listen, log,
     messenger::{Messenger, Parts, Publisher, decide, restarting},
     sessions::Sessions,
     shared::Shared,
@@ -26,6 +32,9 @@ pub const EXIT_DISK_FAILED: i32 = 74;
 
 /// How long what was accepted may take to be answered when the server goes down.
 const DRAIN_WITHIN: Duration = Duration::from_secs(6);
+
+/// How long the last lines of the log may take when the disk has failed.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(300);
 
 /// How long connections may take to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
@@ -44,6 +53,9 @@ pub enum StartError {
         /// Why not.
         cause: io::Error,
     },
+    /// The folder of the files cannot be used.
+    #[error(transparent)]
+    Files(#[from] ObjectError),
     /// The poems cannot be read.
     #[error("cannot read the poems in {}: {cause}", file.display())]
     Poems {
@@ -71,6 +83,7 @@ pub struct Server {
     metrics_listener: Option<TcpListener>,
     setup_token: Option<String>,
     registration: Registration,
+    chores: Arc<Chores>,
 }
 
 impl Server {
@@ -90,14 +103,28 @@ impl Server {
         let clock: Clock = Arc::new(wall_clock);
         let (hub, inbox) = hub::channel();
         let sessions = Arc::<Sessions>::default();
+        let chores = Arc::<Chores>::default();
         let publisher: Arc<dyn Publish> =
-            Arc::new(Publisher { hub: hub.clone(), sessions: Arc::clone(&sessions) });
+            Arc::new(Publisher {
+                hub: hub.clone(),
+                sessions: Arc::clone(&sessions),
+                chores: Arc::clone(&chores),
+            });
         let mut options = sqlite::Options::new(&config.data, Arc::new(decide), Arc::clone(&clock), publisher);
-        options.on_fatal = Box::new(|| std::process::exit(EXIT_DISK_FAILED));
+        options.on_fatal = Box::new(|| {
+            // It names the disk; but a reader that has stopped must not keep the process alive.
+            log::flush(LAST_WORDS_WITHIN);
+            std::process::exit(EXIT_DISK_FAILED)
+        });
         let store = tokio::task::spawn_blocking(move || sqlite::open(options))
             .await
             .map_err(|error| Failed::new("cannot open the store", error))??;
         let store: Arc<dyn Store> = Arc::new(store);
+        // After the store, which holds the lock of the folder.
+        let folder = config.data.join("files");
+        let objects = tokio::task::spawn_blocking(move || FolderObjects::open(&folder))
+            .await
+            .map_err(|error| Failed::new("cannot open the files", error))??;
 
         let limiter = Arc::new(Limiter::new(&config.limits));
         let messenger = Messenger::new(Parts {
@@ -105,6 +132,7 @@ impl Server {
             hub: hub.clone(),
             sessions,
             limiter: Arc::clone(&limiter),
+            objects: Arc::new(objects),
             poems,
             clock: Arc::clone(&clock),
         })?;
@@ -131,6 +159,7 @@ impl Server {
             metrics_listener,
             setup_token: info.needs_setup.then_some(setup.plain),
             registration: info.registration,
+            chores,
         })
     }
 
@@ -202,6 +231,9 @@ impl Server {
     /// Serves until `stop`, then drains: answers what was accepted, tells clients when to come back, ends.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let shared = self.shared;
+        let (messenger, shutdown) = (|| shared.messenger.clone(), || shared.shutdown.clone());
+        shared.tasks.spawn(keep_files(messenger(), Arc::clone(&self.chores), shutdown()));
+        shared.tasks.spawn(watch_calls(messenger(), self.chores, shutdown()));
         let serving = tokio::spawn(listen::run(self.listener, shared.clone()));
         if let Some(listener) = self.metrics_listener {
             tokio::spawn(listen::run_metrics(listener, shared.clone()));

@@ -10,6 +10,7 @@ mod scan;
 mod sync;
 
 pub mod memory;
+pub mod objects;
 pub mod sqlite;
 
 pub use engine::{Clock, Decide};

@@ -34,11 +34,20 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Json<T> {
 
 /// Whether a request says that its body is JSON.
 pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/json")
+}
+
+/// Whether a request says that its body is a file as it is.
+pub(super) fn is_octets(headers: &HeaderMap) -> bool {
+    is_of_type(headers, "application/octet-stream")
+}
+
+fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(Ok(kind)), None) = (types.next().map(axum::http::HeaderValue::to_str), types.next()) else {
         return false;
     };
-    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
 }
 
 async fn read(mut body: Body, config: &HttpConfig) -> Result<Vec<u8>, Refusal> {

@@ -7,7 +7,12 @@ use axum::{
 use chinwag_domain::Actor;
 use chinwag_protocol::Refused;
 
-use super::{body::is_json, cookie, origin::Host, refusal::Refusal};
+use super::{
+    body::{is_json, is_octets},
+    cookie,
+    origin::Host,
+    refusal::Refusal,
+};
 use crate::shared::Shared;
 
 /// A session token, and how it came.
@@ -88,8 +93,8 @@ pub(super) fn host(parts: &Parts) -> Host {
 }
 
 fn check_page(headers: &HeaderMap, shared: &Shared, host: &Host, by_cookie: bool) -> Result<(), Refusal> {
-    // A form of another site can send text/plain with JSON in it, but not application/json without asking first.
-    if is_json(headers) && shared.names.may_write(headers, host, by_cookie) {
+    // A form of another site can send text/plain with JSON in it, but neither of these without asking first.
+    if (is_json(headers) || is_octets(headers)) && shared.names.may_write(headers, host, by_cookie) {
         Ok(())
     } else {
         Err(Refused::forbidden("cross_site", "requests of other sites are refused").into())

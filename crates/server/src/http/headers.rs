@@ -30,7 +30,10 @@ pub(super) const ALWAYS: [(HeaderName, &str); 7] = [
 /// Adds what is always there. `https`: the request came through TLS to the configured address.
 pub(super) fn add(headers: &mut HeaderMap, https: bool) {
     for (name, value) in ALWAYS {
-        headers.insert(name, HeaderValue::from_static(value));
+        // A file that somebody uploaded comes with a stricter policy of its own.
+        if name != header::CONTENT_SECURITY_POLICY || !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     if https {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");

@@ -9,6 +9,7 @@ mod body;
 pub mod cookie;
 mod credential;
 mod doors;
+mod files;
 mod headers;
 pub mod json;
 mod openapi;
@@ -37,7 +38,7 @@ use crate::{
 };
 
 /// Every route. What is not here is a file of the web app, or nothing.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 11] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 13] {
     [
         ("/api/register", post(api::register)),
         ("/api/sign-in", post(api::sign_in)),
@@ -47,6 +48,8 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 11] {
         ("/api/query", post(api::query)),
         ("/api/server", get(api::server)),
         ("/api/openapi.json", get(openapi::serve)),
+        ("/api/files", post(files::upload)),
+        ("/api/files/{conversation}/{seq}/{index}", get(files::download)),
         ("/api/ws", get(api::websocket)),
         ("/api/doors", get(doors::list).post(doors::set)),
         ("/health", get(api::health)),

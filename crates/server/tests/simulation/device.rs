@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_client::sync::{Applied, State};
+use chinwag_client::{
+    outbox::Outcome,
+    sync::{Applied, State},
+};
 use chinwag_protocol::{
-    Answer, ClientFrame, ClientSignal, Command, ConversationId, Entry, Hello, Kind, LogId, Millis, Origin,
+    Answer, ClientFrame, ClientSignal, Command, ConversationId, Entry, Hello, LogId, Millis, Origin,
     PROTOCOL_VERSION, Posted, Query, Refused, Reply, Seq, ServerFrame, ServerSignal, SessionId, Snapshot,
     UserId,
 };
@@ -363,17 +366,16 @@ impl Device {
                 match result {
                     Ok(Reply::Posted(posted)) => self.posted(&draft, *posted, oracle),
                     Ok(other) => oracle.blame(|| format!("a post was answered {other:?}")),
-                    Err(refused) => {
-                        let again =
-                            matches!(refused.kind, Kind::Unavailable | Kind::TooMany | Kind::NotSignedIn);
-                        if again {
+                    Err(refused) => match Outcome::of_refusal(refused) {
+                        None => {
                             self.post_from =
                                 Millis(now.0 + i64::from(refused.retry_after_ms.unwrap_or(1_000)));
-                        } else {
+                        }
+                        Some(_) => {
                             oracle.refuse(self.user, &draft.text);
                             self.drafts.retain(|other| other.client_id != draft.client_id);
                         }
-                    }
+                    },
                 }
                 self.send_waiting(now, out);
             }

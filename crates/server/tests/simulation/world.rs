@@ -236,7 +236,7 @@ impl World {
         state.bound_catching_up(self.rare.recent, self.rare.missed);
         state.bound_connections(10, 20);
         let sessions = Arc::<Sessions>::default();
-        let publisher = Publisher { hub: hub.clone(), sessions: sessions.clone() };
+        let publisher = Publisher { hub: hub.clone(), sessions: sessions.clone(), chores: Arc::default() };
         self.server = Some(Server { hub, inbox, state, sessions, publisher, ticked_at: self.now() });
     }
 

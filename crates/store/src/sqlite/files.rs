@@ -108,7 +108,7 @@ impl Folder {
 }
 
 /// How files of ours are opened: readable by their owner alone.
-pub(super) fn private(create: bool) -> OpenOptions {
+pub(crate) fn private(create: bool) -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(create).truncate(false).mode(0o600);
     options

@@ -37,6 +37,7 @@ use rusqlite::Connection;
 
 pub use backup::{BackupError, Manifest, Restored, backup, restore};
 pub use files::OpenError;
+pub(crate) use files::private;
 pub use open::{Options, SCHEMA, open};
 pub use scrub::{Progress, Report, scrub};
 

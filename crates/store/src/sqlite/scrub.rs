@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use chinwag_protocol::Millis;
+use chinwag_protocol::{FileId, Millis};
 use rusqlite::{Connection, Row};
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,7 @@ use super::{
     row::{self, META, TABLES, Table},
     wal,
 };
+use crate::objects::{self, ObjectError};
 
 /// At most so many findings of one kind are named.
 const NAMED_MAX: usize = 1_000;
@@ -77,7 +78,12 @@ pub fn scrub(folder: &Path, mut progress: impl FnMut(Progress)) -> Result<Report
         report.find(damage);
     }
     match read_only(&file).and_then(|conn| conn.execute_batch("BEGIN").map(|()| conn)) {
-        Ok(conn) => look(&conn, &mut report, &mut progress),
+        Ok(conn) => {
+            look(&conn, &mut report, &mut progress);
+            if let Err(error) = files(&conn, folder, &mut report, &mut progress) {
+                report.find(format!("the files cannot be compared: {error}"));
+            }
+        }
         Err(error) => report.find(format!("the file cannot be read: {error}")),
     }
     Ok(report)
@@ -102,6 +108,43 @@ pub(super) fn look(conn: &Connection, report: &mut Report, progress: &mut dyn Fn
         report.find(format!("the counts cannot be compared: {error}"));
     }
     report.contents = hex(contents);
+}
+
+/// Every file that somebody holds: that it is there, and genuine.
+fn files(
+    conn: &Connection,
+    folder: &Path,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> rusqlite::Result<()> {
+    let objects = objects::look_at(folder);
+    let mut statement = conn.prepare("SELECT DISTINCT file, size FROM holding ORDER BY file")?;
+    let mut rows = statement.query([])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        count += 1;
+        progress(Progress { what: "files", rows: count });
+        let (name, size): (Vec<u8>, i64) = (row.get(0)?, row.get(1)?);
+        match name.try_into().map(FileId) {
+            // A row that is damaged itself was named above.
+            Err(_) => {}
+            Ok(file) => {
+                match objects::verify(&objects, file, size.unsigned_abs()) {
+                    Ok(()) => {}
+                    // Beside a running server its last message may have been deleted meanwhile.
+                    Err(ObjectError::Missing(_)) if !is_held(folder, file)? => {}
+                    Err(error) => report.find(error.to_string()),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody holds a file now, whatever was so when the scrub began.
+fn is_held(folder: &Path, file: FileId) -> rusqlite::Result<bool> {
+    let now = read_only(&folder.join("chinwag.db"))?;
+    now.query_row("SELECT EXISTS (SELECT 1 FROM holding WHERE file = ?)", [&file.0[..]], |row| row.get(0))
 }
 
 /// A digest as people compare it.
