@@ -3,6 +3,7 @@
 mod account;
 mod admin;
 mod app_password;
+mod backup;
 mod doctor;
 mod entry;
 mod groups;
@@ -11,6 +12,7 @@ mod names;
 mod outbox;
 mod password;
 mod read;
+mod restore;
 mod search;
 mod send;
 mod serve;
@@ -37,6 +39,8 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Serve(serve) => serve::run(&out, &serve),
         Command::Import(args) => import::run(&out, &args),
         Command::Scrub(scrub) => serve::scrub(&out, &scrub),
+        Command::Backup(backup) => backup::run(&out, &backup),
+        Command::Restore(restore) => restore::run(&out, &restore),
         Command::Register(register) => wait(account::register(global, &out, register)),
         Command::Login(login) => wait(account::login(global, &out, login)),
         Command::Logout => wait(account::logout(global, &out)),

@@ -4,7 +4,7 @@ use std::{future::Future, io};
 
 use anyhow::Context;
 use chinwag_server::{
-    config::{self, Flags},
+    config::{self, ConfigError, Flags},
     log,
     serve::Server,
 };
@@ -29,6 +29,8 @@ pub(crate) fn run(out: &Out, args: &Serve) -> Outcome {
     };
     let loaded = match config::load(&flags, std::env::vars()) {
         Ok(loaded) => loaded,
+        // Nothing is wrong with the command line if a file cannot be read.
+        Err(error @ ConfigError::Unreadable { .. }) => return failed(error.to_string()),
         Err(error) => return usage(error.to_string()),
     };
     if args.print_config {
@@ -45,7 +47,7 @@ pub(crate) fn run(out: &Out, args: &Serve) -> Outcome {
         .enable_all()
         .build()
         .context("cannot start the threads of the server")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Asked for before anything is printed: whoever reads "Ready" may stop us at once.
         let stop = stopped().context("cannot listen for signals")?;
         let server = match Server::start(loaded.config).await {
@@ -56,7 +58,9 @@ pub(crate) fn run(out: &Out, args: &Serve) -> Outcome {
         out.line("Ready. Stop with Ctrl+C.")?;
         server.run(stop).await;
         Ok(())
-    })
+    });
+    log::flush(std::time::Duration::from_secs(1));
+    ended
 }
 
 /// Ends when somebody asks the process to end, by Ctrl+C or SIGTERM.
@@ -88,8 +92,14 @@ pub(crate) fn scrub(out: &Out, args: &Scrub) -> Outcome {
     }
     let (entries, records, damaged) = (report.entries, report.records, report.findings.len());
     out.either(
-        || json!({ "entries": entries, "records": records, "damaged": damaged }),
-        || format!("{entries} entries and {records} records checked, {damaged} damaged"),
+        || {
+            let contents = &report.contents;
+            json!({ "entries": entries, "records": records, "damaged": damaged, "contents": contents })
+        },
+        || {
+            let contents = &report.contents;
+            format!("{entries} entries and {records} records checked, {damaged} damaged\ncontents {contents}")
+        },
     )?;
     if report.is_clean() {
         Ok(())
