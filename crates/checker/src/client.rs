@@ -178,6 +178,11 @@ impl Client {
         let Came::Frame(frame) = socket.next() else { return false };
         match *frame {
             ServerFrame::Welcome(welcome) => {
+                if self.link.epoch != welcome.epoch {
+                    // Another store: what was acknowledged by the one before may not be there.
+                    self.link.said.clear();
+                    self.link.others.clear();
+                }
                 self.link.epoch = welcome.epoch;
                 self.begin(&welcome.snapshot);
             }
@@ -248,7 +253,7 @@ impl Client {
         let seen = self.position(conversation);
         let op = Op::Post { conversation, client_id: client_id.clone(), body_hash: hash(&text), seen };
         let conversation = ConversationId(conversation);
-        let command = Command::Post { conversation, client_id, text, reply_to, thread: None };
+        let command = Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to, thread: None };
         self.call(op, Asked::Post { message, probe }, command);
     }
 

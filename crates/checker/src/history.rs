@@ -99,6 +99,10 @@ pub enum What {
     },
     /// The server was killed and is not yet started again: what it had in memory only is gone.
     Crash,
+    /// A backup is about to be taken.
+    Backup,
+    /// The server was killed, and the next one has the store as the last backup holds it.
+    Restored,
     /// Faults have ended: from here on everything must arrive in time.
     Heal,
     /// The end: what is whole now.

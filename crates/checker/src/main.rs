@@ -1,7 +1,8 @@
 //! `chinwag-checker`: runs a workload against a server, or judges a history that was kept.
 //!
 //! While it runs, lines on standard input say what is done to the server: `crash` when it was killed and before it
-//! is started again, `heal` when it is well for good. Then the clients catch up, the history is judged, and the exit code says what was found:
+//! is started again, `backup` before one is taken, `restored` when the store was taken back to it, `heal` when it is
+//! well for good. Then the clients catch up, the history is judged, and the exit code says what was found:
 //! 0 nothing, 1 a broken promise, 2 a wrong command line, 3 no verdict.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to the person who started it")]
 
@@ -23,8 +24,9 @@ usage: chinwag-checker run --address HOST:PORT [--seed N] [--seconds N] [--users
        chinwag-checker judge FILE
 
 run    makes users on that server and keeps them busy. With --seconds, it ends by itself;
-       else it reads lines from standard input: `crash` (the server was killed) and
-       `heal` (it is well again), after which it judges and ends.
+       else it reads lines from standard input: `crash` (the server was killed), `backup` (one is
+       about to be taken), `restored` (the server was killed and has the store of the last
+       backup) and `heal` (it is well again), after which it judges and ends.
 judge  judges a history once more.
 ";
 
@@ -82,13 +84,13 @@ fn run(arguments: &[String]) -> Done {
         None => {
             for line in std::io::stdin().lock().lines().map_while(Result::ok) {
                 match line.trim() {
-                    "crash" => {
-                        workload.crash();
-                        println!("noted");
-                    }
+                    "crash" => workload.crash(),
+                    "backup" => workload.backup(),
+                    "restored" => workload.restored(),
                     "heal" => break,
                     _ => return Err(None),
                 }
+                println!("noted");
             }
         }
     }

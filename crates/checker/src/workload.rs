@@ -126,6 +126,16 @@ impl Workload {
         self.world.history.mark(What::Crash);
     }
 
+    /// A backup is about to be taken.
+    pub fn backup(&self) {
+        self.world.history.mark(What::Backup);
+    }
+
+    /// The server was killed, and will be started with the store of the last backup.
+    pub fn restored(&self) {
+        self.world.history.mark(What::Restored);
+    }
+
     /// The server is well again: nothing new is begun, everybody comes back and gets what is missing, then the logs
     /// are read as a whole. The history of it all.
     pub fn heal(self) -> Result<Vec<Record>, Refused> {

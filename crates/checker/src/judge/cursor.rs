@@ -32,7 +32,7 @@ pub(super) fn check(book: &Book<'_>, findings: &mut Findings) {
             cursors.insert((conversation, of), (delivered.max(before), read.max(was_read), line));
         };
         match &record.what {
-            What::Crash => set_back.extend(heard.keys()),
+            What::Crash | What::Restored => set_back.extend(heard.keys()),
             What::Open { snapshot } => {
                 if set_back.remove(&client) {
                     heard.remove(&client);

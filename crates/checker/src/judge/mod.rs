@@ -17,6 +17,7 @@ mod book;
 mod cursor;
 mod delivery;
 mod order;
+mod restored;
 mod set;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -105,8 +106,9 @@ pub fn judge(records: &[Record]) -> Report {
 
 /// Judges a history of a machine that may be busy with other things: everything must come within `in_time`.
 pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
-    let book = book::Book::read(records);
     let mut findings = Findings::default();
+    let settled = restored::settle(records, &mut findings);
+    let book = book::Book::read(&settled);
     set::check(&book, &mut findings);
     order::check(&book, &mut findings);
     delivery::check(&book, u64::try_from(in_time.as_micros()).unwrap_or(u64::MAX), &mut findings);
@@ -125,6 +127,8 @@ pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
                 report.count("logged", log.len());
                 continue;
             }
+            What::Backup => "backups",
+            What::Restored => "restores",
             What::CaughtUp | What::Cut | What::Cursor { .. } | What::Heal => continue,
         };
         report.count(name, 1);
