@@ -15,6 +15,7 @@ mod seat;
 mod settings;
 mod tcp_json;
 mod timers;
+mod udp_ack;
 pub mod words;
 
 pub use door::{AskId, DialId, Door, Given, Input, LinkId, Moment, Output, Question};
@@ -24,3 +25,4 @@ pub use seat::{Room, Seat};
 pub use settings::{Mode, Network, Settings};
 pub use tcp_json::TcpJson;
 pub use timers::Timers;
+pub use udp_ack::UdpAck;

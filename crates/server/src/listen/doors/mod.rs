@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chinwag_doors::{Door, PipeLine, Settings, TcpJson};
+use chinwag_doors::{Door, PipeLine, Settings, TcpJson, UdpAck};
 use chinwag_protocol::{DoorView, Kind, Refused};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -29,7 +29,6 @@ use crate::{config::DoorConfig, messenger::Messenger, shared::Shared};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Tcp,
-    #[expect(dead_code, reason = "the first wire over datagrams is being built")]
     Udp,
 }
 
@@ -45,6 +44,7 @@ struct Row {
 const ROWS: &[Row] = &[
     Row { name: "pipe_line", transport: Transport::Tcp, make: |settings| Box::new(PipeLine::new(settings)) },
     Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) },
+    Row { name: "udp_ack", transport: Transport::Udp, make: |settings| Box::new(UdpAck::new(settings)) },
 ];
 
 /// The names of all wires.

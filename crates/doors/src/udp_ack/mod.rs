@@ -1,0 +1,154 @@
+//! Door `udp_ack`: a command-line chat over datagrams with acknowledgements. See `docs/doors/udp_ack.md`.
+
+mod peer;
+mod table;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chinwag_protocol::UserId;
+
+use self::peer::Peer;
+use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+
+/// The door.
+pub struct UdpAck {
+    peers: BTreeMap<LinkId, Peer>,
+    shared: Shared,
+}
+
+/// What all links of the door share.
+struct Shared {
+    settings: Settings,
+    people: People,
+    /// At which link each user of this wire is, while he is signed in.
+    here: BTreeMap<UserId, LinkId>,
+    asks: BTreeMap<AskId, LinkId>,
+    next_ask: u64,
+    timers: Timers<LinkId>,
+    /// What is to be told to the other links, in this order, once the present one is done.
+    news: VecDeque<News>,
+    out: VecDeque<Output>,
+}
+
+/// What all others are to hear.
+#[derive(Clone, Copy, Debug)]
+enum News {
+    /// A user is at this link now.
+    Here(UserId, LinkId),
+    /// He no longer is.
+    Gone(UserId),
+    /// A user's older link is to be closed: he is elsewhere now.
+    Moved(LinkId),
+    /// There is a user of another kind.
+    Known(UserId),
+}
+
+impl Shared {
+    fn ask(&mut self, link: LinkId, question: Question) -> AskId {
+        self.next_ask += 1;
+        let ask = AskId(self.next_ask);
+        self.asks.insert(ask, link);
+        self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
+        ask
+    }
+}
+
+impl UdpAck {
+    /// The door, as the server's owner wants it.
+    pub fn new(settings: Settings) -> Self {
+        let shared = Shared {
+            settings,
+            people: People::default(),
+            here: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            timers: Timers::default(),
+            news: VecDeque::new(),
+            out: VecDeque::new(),
+        };
+        Self { peers: BTreeMap::new(), shared }
+    }
+
+    fn with(&mut self, link: LinkId, then: impl FnOnce(&mut Peer, &mut Shared)) {
+        if let Some(peer) = self.peers.get_mut(&link) {
+            then(peer, &mut self.shared);
+        }
+    }
+
+    fn gone(&mut self, link: LinkId) {
+        if let Some(peer) = self.peers.remove(&link) {
+            peer.gone(&mut self.shared);
+        }
+    }
+
+    /// Tells the others what happened on one link.
+    fn spread(&mut self) {
+        while let Some(news) = self.shared.news.pop_front() {
+            match news {
+                News::Here(user, at) => {
+                    let address = self.peers.get(&at).map(|peer| peer.address);
+                    for peer in self.peers.values_mut().filter(|peer| peer.link != at) {
+                        peer.tell_here(user, address, &mut self.shared);
+                    }
+                }
+                News::Gone(user) => {
+                    for peer in self.peers.values_mut() {
+                        peer.tell_gone(user, &mut self.shared);
+                    }
+                }
+                News::Moved(link) => self.with(link, Peer::moved),
+                News::Known(user) => {
+                    for peer in self.peers.values_mut() {
+                        peer.tell_here(user, None, &mut self.shared);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Where everybody on this wire is, for a newcomer's table.
+    fn addresses(&self) -> table::Addresses {
+        let address = |(user, link): (&UserId, &LinkId)| Some((*user, self.peers.get(link)?.address));
+        self.shared.here.iter().filter_map(address).collect()
+    }
+}
+
+impl Door for UdpAck {
+    fn handle(&mut self, input: Input<'_>, now: Moment) {
+        match input {
+            Input::Opened { link, peer, .. } => {
+                self.peers.insert(link, Peer::new(link, peer, &self.shared.settings));
+            }
+            Input::Bytes { link, bytes } => {
+                self.with(link, |peer, shared| peer.datagram(bytes, now, shared));
+            }
+            Input::Ended { link, .. } | Input::Closed { link } => self.gone(link),
+            Input::Answered { ask, result } => {
+                if let Some(link) = self.shared.asks.remove(&ask) {
+                    let addresses = self.addresses();
+                    self.with(link, |peer, shared| peer.answered(ask, result, &addresses, shared));
+                }
+            }
+            Input::Profile { profile } => {
+                self.shared.people.tell(profile);
+            }
+            Input::Entry { link, entry } => self.with(link, |peer, shared| peer.entry(entry, now, shared)),
+            Input::CaughtUp { link } => self.with(link, |peer, _shared| peer.caught_up()),
+            Input::Signal { link, signal } => self.with(link, |peer, shared| peer.signal(signal, shared)),
+            Input::Woken => {
+                self.shared.timers.woken();
+                while let Some(link) = self.shared.timers.due(now) {
+                    self.with(link, |peer, shared| peer.woken(now, shared));
+                }
+            }
+            Input::Drained { .. } | Input::DialFailed { .. } => {}
+        }
+        self.spread();
+        self.shared.out.extend(self.shared.timers.wish());
+    }
+
+    fn poll(&mut self) -> Option<Output> {
+        self.shared.out.pop_front()
+    }
+}
