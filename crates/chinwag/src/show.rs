@@ -224,4 +224,19 @@ mod tests {
         assert_eq!(time(Millis(0)), "1970-01-01T00:00:00Z");
         assert_eq!(time(Millis(i64::MAX)), Value::Null);
     }
+
+    /// Whatever somebody wrote: nothing of it commands the terminal, and programs get it unchanged.
+    #[test]
+    fn fuzz_terminal_escape() {
+        bolero::check!().with_type::<(String, u8)>().for_each(|(text, width)| {
+            let obeyed = |c: char| c.is_control() || is_dangerous(c);
+            assert!(!one_line(text).contains(obeyed));
+            assert!(!text_lines(text).contains(|c| obeyed(c) && c != '\n'));
+            let json = escaped(&Value::String(text.clone()).to_string());
+            assert!(!json.contains(obeyed));
+            assert_eq!(serde_json::from_str::<Value>(&json).unwrap(), *text);
+            let (out, width) = (Out { json: false, is_terminal: false }, usize::from(*width).max(1));
+            assert_eq!(out.column(text, width).width(), width, "a column is as wide as asked for");
+        });
+    }
 }

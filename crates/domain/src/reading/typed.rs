@@ -55,7 +55,8 @@ impl Typed {
             "before" => self.before = Some(date(value)?),
             "after" => self.after = Some(date(value)?),
             "has" if value.eq_ignore_ascii_case("link") => self.has_link = true,
-            _ => keep(&mut self.words, term.whole.trim_matches('"')),
+            // Blanks too: an operator with nothing but them in quotation marks is a word without them.
+            _ => keep(&mut self.words, term.whole.trim_matches(|c: char| c == '"' || c.is_whitespace())),
         }
         Ok(())
     }
@@ -162,6 +163,7 @@ mod tests {
             ("has:teeth", words(&["has:teeth"])),
             ("re:zero", words(&["re:zero"])),
             ("from:", words(&["from:"])),
+            ("from:\" ", words(&["from:"])),
             ("https://example.org/a", words(&["https://example.org/a"])),
             ("before:1970-01-02", Typed { before: Some(Millis(DAY)), ..Typed::default() }),
             ("after:2024-03-01", Typed { after: Some(Millis(19_783 * DAY)), ..Typed::default() }),
@@ -199,5 +201,37 @@ mod tests {
         fn no_text_is_too_strange(text in "(\\PC|[\": ]|from:|in:|has:){0,60}") {
             let _ = Typed::parse(&text);
         }
+    }
+
+    /// Whatever is typed: within the limits, and a search written down again from its parts asks for the same.
+    #[test]
+    fn fuzz_search_query() {
+        bolero::check!().with_type::<(String, Vec<u8>)>().for_each(|(text, parts)| {
+            let pieces = [
+                "from:@anna ",
+                "in:#lab ",
+                "before:2024-02-29 ",
+                "after:",
+                "has:link ",
+                "\"",
+                "word ",
+                ":",
+                " ",
+            ];
+            let pieces =
+                parts.iter().map(|part| pieces[usize::from(*part) % pieces.len()]).collect::<String>();
+            for text in [text.clone(), format!("{pieces}{text}"), format!("{text}{pieces}")] {
+                let Ok(typed) = Typed::parse(&text) else { continue };
+                assert!(text.len() <= SEARCH_BYTES_MAX);
+                assert!(typed.words.len() + typed.phrases.len() <= SEARCH_TERMS_MAX);
+                for term in typed.words.iter().chain(&typed.phrases) {
+                    assert!(!term.trim().is_empty() && fold(term) == *term, "{term:?} of {text:?}");
+                }
+                assert_eq!(
+                    Typed::parse(&format!("  {text} ")).ok(),
+                    Typed::parse(&text).ok().filter(|_| text.len() + 3 <= SEARCH_BYTES_MAX)
+                );
+            }
+        });
     }
 }

@@ -189,12 +189,16 @@ impl Layers {
             Err(cause) if named.is_none() && cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(cause) => return Err(ConfigError::Unreadable { path, cause }),
         };
+        self.add_text(&text, path, named.is_none())
+    }
+
+    fn add_text(&mut self, text: &str, path: PathBuf, in_data: bool) -> Result<(), ConfigError> {
         let mut table = text.parse::<Table>().map_err(|error| {
             let at = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = 1 + text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
             ConfigError::Malformed { path: path.clone(), line, message: error.message().to_owned() }
         })?;
-        if named.is_none() {
+        if in_data {
             // It lies in the data folder, which is therefore known.
             table.remove("data");
         }
@@ -467,5 +471,44 @@ mod tests {
         assert_eq!(first("203.0.113.7:1", ""), Registration::Invite);
         assert_eq!(first("0.0.0.0:1", ""), Registration::Invite);
         assert_eq!(first("127.0.0.1:1", "https://chat.example.org"), Registration::Invite);
+    }
+
+    fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+        let mut layers = Layers::default();
+        layers.add_table(&DEFAULTS.parse::<Table>().unwrap(), &Source::Default);
+        layers.add_text(text, PathBuf::from("fuzzed.toml"), false)?;
+        layers.finish()
+    }
+
+    /// Whatever a file says: it is refused or in force, and what is printed of it can be loaded and means the same.
+    #[test]
+    fn fuzz_config_toml() {
+        let defaults: Vec<&str> = DEFAULTS.lines().collect();
+        bolero::check!().with_type::<(String, Vec<(u8, u8, char)>)>().for_each(|(text, changes)| {
+            // The example with some characters changed gets further than arbitrary text.
+            let mut lines: Vec<String> = defaults.iter().map(|line| (*line).to_owned()).collect();
+            for (line, at, to) in changes.iter().take(4) {
+                let count = lines.len();
+                let line = &mut lines[usize::from(*line) % count];
+                *line = line
+                    .chars()
+                    .enumerate()
+                    .map(|(n, c)| if n == usize::from(*at) { *to } else { c })
+                    .collect();
+            }
+            for text in [text.clone(), lines.join("\n")] {
+                let Ok(loaded) = load_text(&text) else { continue };
+                let printed = loaded.print();
+                let again = load_text(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+                let values = |loaded: &Loaded| {
+                    loaded
+                        .settings
+                        .iter()
+                        .map(|(key, set)| (key.clone(), set.value.to_string()))
+                        .collect::<Vec<_>>()
+                };
+                assert_eq!(values(&again), values(&loaded));
+            }
+        });
     }
 }

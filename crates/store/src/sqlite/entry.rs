@@ -359,3 +359,68 @@ pub(super) fn check_chain(stored: &[Stored]) -> Known<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use chinwag_protocol::MessageBody;
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    const COLUMNS: [&str; 11] =
+        ["key", "at", "by", "kind", "messages", "client_id", "body", "thread", "prev", "hash", "digest"];
+
+    /// A row as it could come from a damaged disk, without a table that would keep the types of its columns.
+    fn row(conn: &Connection, values: &[Value]) -> Result<Stored, Damaged> {
+        let marks: Vec<String> = (0..values.len()).map(|at| format!("?{}", at + 1)).collect();
+        let mut statement = conn.prepare_cached(&format!("SELECT {}", marks.join(","))).unwrap();
+        statement.query_row(rusqlite::params_from_iter(values), read).unwrap()
+    }
+
+    /// Whatever stands in a row: it is what was written, or it is damaged; nothing panics.
+    #[test]
+    fn fuzz_stored_entry() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("../../migrations/sqlite/V1__foundation.sql")).unwrap();
+        let body = MessageBody { text: "Hello, World".to_owned(), number: 3, ..MessageBody::default() };
+        let log = LogId::Conversation(ConversationId(7));
+        let entry = Entry {
+            log,
+            seq: Seq(5),
+            at: Millis(1_700_000_000_000),
+            by: UserId(2),
+            client_id: Some("one".to_owned()),
+            event: Event::Message(body),
+        };
+        write(&conn, &entry, 3, &NO_HASH).unwrap();
+        let read_values = |row: &Row<'_>| {
+            (0..COLUMNS.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
+        };
+        let genuine = conn.query_row(select_entries!("WHERE key > 0"), [], read_values).unwrap();
+        assert_eq!(row(&conn, &genuine).unwrap().entry, entry);
+        // A panic fails the test, so nobody looks at the connection after it.
+        let row = std::panic::AssertUnwindSafe(|values: &[Value]| row(&conn, values));
+        bolero::check!().with_type::<Vec<(u8, u8, i64, Vec<u8>)>>().for_each(|changes| {
+            let mut values = genuine.clone();
+            for (column, how, number, bytes) in changes {
+                let value = &mut values[usize::from(*column) % COLUMNS.len()];
+                *value = match (how % 6, &*value) {
+                    (0, _) => Value::Null,
+                    (1, _) => Value::Integer(*number),
+                    (2, _) => Value::Real(*number as f64),
+                    (3, _) => Value::Blob(bytes.clone()),
+                    (4, Value::Blob(old)) if !old.is_empty() => {
+                        let mut old = old.clone();
+                        let at = number.unsigned_abs() as usize % old.len();
+                        old[at] ^= bytes.first().copied().unwrap_or(1);
+                        Value::Blob(old)
+                    }
+                    _ => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
+                };
+            }
+            if let Ok(stored) = (*row)(&values) {
+                assert_eq!((stored.entry, stored.messages, stored.prev), (entry.clone(), 3, NO_HASH));
+            }
+        });
+    }
+}
