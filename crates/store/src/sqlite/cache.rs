@@ -17,6 +17,7 @@ use chinwag_protocol::{ConversationId, FileId, InviteId, LogId, Millis, Seq, Ses
 use super::{
     entry::{self, NO_HASH},
     look::{Look, head_of},
+    tail::Tail,
 };
 
 /// A map of bounded size that forgets what was not asked for lately: when the young half is full, it becomes the
@@ -140,6 +141,7 @@ impl Cache {
 pub(super) struct Remembered<'c> {
     pub(super) look: Look<'c>,
     pub(super) cache: &'c RefCell<Cache>,
+    pub(super) tail: &'c RefCell<Tail>,
 }
 
 impl Remembered<'_> {
@@ -264,7 +266,10 @@ impl Facts for Remembered<'_> {
     }
 
     fn sent(&self, user: UserId, client_id: &str) -> Known<Option<Arc<Sent>>> {
-        self.look.sent(user, client_id)
+        match self.tail.borrow_mut().find(self.look.conn, user, client_id)? {
+            Some(sent) => Ok(Some(sent)),
+            None => self.look.sent_before(user, client_id),
+        }
     }
 
     fn next(&self, counter: Counter) -> Known<u32> {

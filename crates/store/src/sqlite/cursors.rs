@@ -12,7 +12,8 @@ use std::{
 use chinwag_domain::{Known, record::Cursor};
 use chinwag_protocol::{ConversationId, UserId};
 
-type Key = (ConversationId, UserId);
+/// Whose cursor in which conversation.
+pub(super) type Key = (ConversationId, UserId);
 
 const SHARDS: usize = 16;
 
@@ -96,18 +97,13 @@ impl Cursors {
         self.shard(key).slots.get(&key).map(|slot| slot.cursor)
     }
 
-    /// Takes at most `most` cursors that are to be written.
-    pub(super) fn take_dirty(&self, most: usize) -> Vec<(Key, Cursor)> {
+    /// Takes all cursors that are to be written.
+    pub(super) fn take_dirty(&self) -> Vec<(Key, Cursor)> {
         let mut taken = Vec::new();
         for shard in &self.shards {
             let mut shard = lock(shard);
-            let keys: Vec<Key> = shard.dirty.iter().take(most - taken.len()).copied().collect();
-            for key in keys {
-                shard.dirty.remove(&key);
-                if let Some(slot) = shard.slots.get(&key) {
-                    taken.push((key, slot.cursor));
-                }
-            }
+            let Shard { slots, dirty } = &mut *shard;
+            taken.extend(dirty.drain().filter_map(|key| Some((key, slots.get(&key)?.cursor))));
         }
         taken
     }

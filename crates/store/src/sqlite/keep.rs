@@ -7,7 +7,7 @@ use chinwag_domain::{
     plan::messages_after,
     reading::fold,
     record::{
-        Change, Conversation, Counter, Cursor, Head, Holding, Invite, Member, Sent, Session, Standing,
+        Change, Conversation, Counter, Cursor, Head, Holding, Invite, Member, Session, Standing,
         TokenHash, User,
     },
 };
@@ -166,7 +166,7 @@ fn write(conn: &Connection, facts: &Remembered<'_>, change: &Change) -> Known<()
         }
         Change::OneTimeUsed(token) => run(conn, "DELETE FROM one_time WHERE token = ?", [&token[..]]),
         Change::Server(server) => put(conn, &row::SERVER, &[int(1), text(&json(&**server)?)]),
-        Change::Sent(record) => sent(conn, record),
+        Change::Sent(record) => facts.tail.borrow_mut().add(conn, record),
     }
 }
 
@@ -252,15 +252,6 @@ fn invite(conn: &Connection, invite: &Invite) -> Known<()> {
             int(invite.expires_at.0),
             text(&record),
         ],
-    )
-}
-
-fn sent(conn: &Connection, sent: &Sent) -> Known<()> {
-    let told = json(&sent.told)?;
-    put(
-        conn,
-        &row::SENT,
-        &[int(sent.user.0), text(&sent.client_id), int(sent.body.cast_signed()), text(&told)],
     )
 }
 

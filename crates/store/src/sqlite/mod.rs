@@ -6,6 +6,7 @@
 
 mod backup;
 mod cache;
+mod checkpoint;
 mod cursors;
 mod entry;
 mod files;
@@ -17,6 +18,8 @@ mod reader;
 mod row;
 mod scrub;
 mod search;
+mod sync;
+mod tail;
 mod wal;
 mod writer;
 

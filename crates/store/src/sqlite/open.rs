@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -15,21 +16,23 @@ use rusqlite::{Connection, MAIN_DB, hooks::Wal, wal::CheckpointMode};
 
 use super::{
     SqliteStore,
+    checkpoint::Checkpointer,
     cursors::Cursors,
     files::{self, Ballast, Folder, OpenError},
     look::{Beside, Look},
     pool::{Pool, read_only},
     row::{self, put, text},
     search::SearchIndex,
+    sync::{Durability, Fatal, Syncs, Tools},
     writer::{Parts, Writer},
 };
 use crate::engine::{self, Clock, Decide};
 
 /// The schema that this binary writes.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The oldest schema whose binaries may still use what this one writes.
-const COMPAT: u32 = 2;
+const COMPAT: u32 = 3;
 
 /// In the header of the file: what it is. "Chwg".
 const APPLICATION: u32 = 0x4368_7767;
@@ -56,6 +59,8 @@ pub struct Options {
     pub queue: usize,
     /// How many things of each sort the writer remembers.
     pub remember: usize,
+    /// After so many pages the write-ahead log is copied into the database.
+    pub checkpoint_pages: u32,
     /// How much disk space is kept in hand for the day when the disk is full.
     pub ballast_bytes: u64,
     /// The most pages the file may have, for testing; `None`: as many as the disk holds.
@@ -74,6 +79,7 @@ impl Options {
             readers: 4,
             queue: engine::QUEUE,
             remember: 200_000,
+            checkpoint_pages: 16_000,
             ballast_bytes: 16 * 1024 * 1024,
             pages_max: None,
         }
@@ -93,7 +99,8 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     migrate(&mut conn).map_err(|cause| failed("migrating", cause))?;
     #[cfg(feature = "canaries")]
     if crate::canary::is(crate::canary::Canary::DedupeInMemory) {
-        conn.execute_batch("DELETE FROM sent").map_err(|cause| failed("forgetting", cause.into()))?;
+        conn.execute_batch("DELETE FROM sent; DELETE FROM sent_tail")
+            .map_err(|cause| failed("forgetting", cause.into()))?;
     }
     let epoch = epoch(&conn).map_err(|cause| failed("reading its epoch", cause))?;
 
@@ -102,7 +109,7 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         tracing::warn!(%error, "there is no room for the ballast: the disk is nearly full");
     }
     let index = SearchIndex::open(&folder.file("search.db"), &file, &epoch, options.pages_max);
-    let beside = Arc::new(Beside { cursors: Cursors::new(), index });
+    let beside = Arc::new(Beside { cursors: Cursors::new(), index, durability: Durability::default() });
     let last_at = Look { conn: &conn, beside: &beside }
         .last_at()
         .map_err(|cause| failed("finding the last entry", cause.into()))?;
@@ -123,20 +130,28 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         .map_err(|cause| failed("starting the readers", cause.into()))?;
     let stopped = Arc::new(AtomicBool::new(false));
     let (queue, waiting) = crossbeam_channel::bounded(options.queue);
+    // From here on commits do not wait for the disk: others do, before they are told.
+    conn.pragma_update(None, "synchronous", "NORMAL").map_err(|cause| failed("configuring", cause.into()))?;
+    let fatal = Arc::new(Fatal::new(stopped.clone(), options.on_fatal));
+    let tools = Tools { beside: beside.clone(), publish: options.publish, fatal: fatal.clone() };
+    let checkpointer = Checkpointer::start(&file, fatal.clone(), beside.clone())
+        .map_err(|cause| failed("starting the checkpoints", cause.into()))?;
+    let syncs = Syncs::start(&file, tools).map_err(|cause| failed("watching over the log", cause.into()))?;
     let writer = Writer::new(Parts {
         conn,
         beside: beside.clone(),
         decide: options.decide,
         clock: options.clock,
-        publish: options.publish,
-        on_fatal: options.on_fatal,
         queue: waiting,
-        stopped: stopped.clone(),
+        fatal,
+        syncs,
+        checkpointer,
         small_disk: ballast.disk_is_small(),
         ballast,
         wal_pages,
         last_at,
         remember: options.remember,
+        checkpoint_pages: options.checkpoint_pages,
     });
     let thread = std::thread::Builder::new().name("writer".into());
     let writer =
@@ -168,12 +183,6 @@ fn configure(conn: &Connection, pages_max: Option<u32>) -> rusqlite::Result<()> 
          PRAGMA trusted_schema = OFF;
          PRAGMA busy_timeout = 50;",
     )?;
-    #[cfg(feature = "canaries")]
-    if crate::canary::is(crate::canary::Canary::NoSync) {
-        conn.pragma_update(None, "synchronous", "NORMAL")?;
-    }
-    #[cfg(feature = "canary-normal")]
-    conn.pragma_update(None, "synchronous", "NORMAL")?;
     if let Some(pages) = pages_max {
         conn.pragma_update(None, "max_page_count", pages)?;
     }
@@ -228,7 +237,10 @@ fn check_compat(file: &Path, compat: u32) -> Result<(), OpenError> {
 fn migrate(conn: &mut Connection) -> Result<(), Cause> {
     let known: u32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     // Newer migrations than ours may be there: their author says by `compat` that we can live with them.
-    migrations::migrations::runner().set_grouped(true).set_abort_missing(false).run(conn)?;
+    let runner = migrations::migrations::runner().set_grouped(true).set_abort_missing(false);
+    // It panics at a damaged row of its own history.
+    catch_unwind(AssertUnwindSafe(|| runner.run(conn)))
+        .map_err(|_| "the list of migrations is damaged")??;
     let compat: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if known == APPLICATION && compat >= COMPAT {
         return Ok(());

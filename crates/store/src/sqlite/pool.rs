@@ -1,7 +1,7 @@
 //! The readers: threads with a read-only connection each, fed by a bounded queue.
 //!
 //! Each reading runs inside one transaction, so all its look-ups see the same commits; it begins after the reading
-//! was asked for, so it sees everything published before.
+//! was asked for, so it sees everything published before. What it sees is durable before anybody hears of it.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -72,17 +72,33 @@ impl Drop for Pool {
 
 fn run(conn: &Connection, beside: &Beside, waiting: &Receiver<Reading>) {
     let execute = |sql: &str| conn.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
+    let end = || {
+        if !conn.is_autocommit()
+            && let Err(error) = execute("COMMIT")
+        {
+            tracing::error!(%error, "cannot end a reading");
+        }
+    };
     for reading in waiting {
-        if let Err(error) = execute("BEGIN") {
+        if let Err(error) = execute("BEGIN").and_then(|_| see(conn)) {
             reading(Err(engine::failed(&Failed::new("cannot begin to read", error))));
+            end();
+            continue;
+        }
+        if !beside.durability.settle() {
+            reading(Err(engine::stopped()));
+            end();
             continue;
         }
         let look = Look { conn, beside };
         if catch_unwind(AssertUnwindSafe(|| reading(Ok(&look)))).is_err() {
             tracing::error!("a reading panicked");
         }
-        if let Err(error) = execute("COMMIT") {
-            tracing::error!(%error, "cannot end a reading");
-        }
+        end();
     }
+}
+
+/// Decides which commits a reading sees: those until now. Beginning a transaction alone does not.
+fn see(conn: &Connection) -> rusqlite::Result<()> {
+    conn.prepare_cached("SELECT 1 FROM meta LIMIT 1")?.query([])?.next().map(drop)
 }

@@ -10,21 +10,25 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use chinwag_domain::{Ask, Committed, Failed, Plan, Publish, Request, Stop, port::Verdict, record::Cursor};
-use chinwag_protocol::{Entry, Event, LogId, Millis, Seq};
+use chinwag_domain::{Ask, Committed, Failed, Plan, Request, Stop, port::Verdict, record::Cursor};
+use chinwag_protocol::{Entry, Millis};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rusqlite::{Connection, ErrorCode, MAIN_DB, wal::CheckpointMode};
 
 use super::{
     cache::{Cache, Remembered},
+    checkpoint::Checkpointer,
+    cursors::Key,
     files::Ballast,
     keep,
     look::{Beside, Look},
+    sync::{Fatal, Syncs},
+    tail::Tail,
 };
 use crate::engine::{self, BATCH, Clock, Decide};
 
@@ -36,16 +40,20 @@ const WINDOW_MOST: Duration = Duration::from_millis(20);
 /// How often cursors are written behind, and how many at a time.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 const FLUSH_AGAIN: Duration = Duration::from_millis(20);
-const FLUSH_MOST: usize = 2_000;
+const FLUSH_MOST: usize = 256;
 
-/// After so many pages the write-ahead log is copied into the database when there is nothing else to do, and after
-/// so many in any case: a page that many batches change is then copied once.
+/// What can wait goes along with the next batch, unless none comes for so long: then it gets a sync of its own.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// After so many pages the write-ahead log is copied into the database when there is nothing else to do; otherwise
+/// after as many as the options say, so that a page that many batches change is copied once.
 const CHECKPOINT_IDLE: u32 = 1_000;
-const CHECKPOINT_PAGES: u32 = 16_000;
 const CHECKPOINT_PAGES_SMALL_DISK: u32 = 1_000;
 
-/// From so many on, readers are waited for a moment so that the log can begin anew.
-const RESTART_PAGES: u32 = 64_000;
+/// After so many times as many, the writer itself copies what the thread beside it has left, so that the log can begin
+/// anew; and after so many times as many, readers are waited for a moment so that it can.
+const RESTART: u32 = 2;
+const WAIT: u32 = 6;
 
 /// How often a full disk is looked at again.
 const ROOM_EVERY: Duration = Duration::from_millis(200);
@@ -56,30 +64,45 @@ pub(super) struct Parts {
     pub(super) beside: Arc<Beside>,
     pub(super) decide: Decide,
     pub(super) clock: Clock,
-    pub(super) publish: Arc<dyn Publish>,
-    pub(super) on_fatal: Box<dyn Fn() + Send + Sync>,
     pub(super) queue: Receiver<Ask>,
-    pub(super) stopped: Arc<AtomicBool>,
+    pub(super) fatal: Arc<Fatal>,
+    /// Makes commits durable and tells them.
+    pub(super) syncs: Syncs,
+    pub(super) checkpointer: Checkpointer,
     pub(super) ballast: Ballast,
     pub(super) wal_pages: Arc<AtomicU32>,
     /// A log of the usual length would fill it.
     pub(super) small_disk: bool,
     pub(super) last_at: Millis,
     pub(super) remember: usize,
+    pub(super) checkpoint_pages: u32,
 }
 
 /// See the module.
 pub(super) struct Writer {
     parts: Parts,
     cache: RefCell<Cache>,
+    tail: RefCell<Tail>,
     last_at: Millis,
     window: Duration,
     /// The disk is full; since when room was last looked for.
     full: Option<Instant>,
     next_flush: Instant,
+    /// Cursors that are being written behind, the next one last.
+    cursors: Vec<(Key, Cursor)>,
+    /// Those of them that the open transaction holds.
+    taken_along: Vec<(Key, Cursor)>,
+    /// What can wait could not be written lately: it must not be in the way of a batch.
+    apart: bool,
+    /// The open transaction, or the last one, holds what others may see.
+    dirty: bool,
+    /// Not before, what can wait gets a transaction of its own.
+    alone_from: Instant,
     /// How long the log was when it was last copied into the file.
     checkpointed: u32,
     last_checkpoint: Instant,
+    /// The thread beside the writer was last seen copying it.
+    is_copying: bool,
 }
 
 /// A request that was decided inside the open transaction.
@@ -91,7 +114,7 @@ struct Step {
 
 /// What sort of trouble a write had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+pub(super) enum Trouble {
     /// The disk is full: certainly not stored.
     Full,
     /// The disk failed: nobody knows.
@@ -100,7 +123,7 @@ enum Trouble {
     Request,
 }
 
-fn trouble_in(error: &rusqlite::Error) -> Trouble {
+pub(super) fn trouble_in(error: &rusqlite::Error) -> Trouble {
     match error.sqlite_error().map(|error| (error.code, error.extended_code)) {
         Some((ErrorCode::DiskFull, _)) => Trouble::Full,
         // The shared memory beside the log could not grow: nothing was written yet.
@@ -120,18 +143,26 @@ fn trouble_of(stop: &Stop) -> Trouble {
 impl Writer {
     pub(super) fn new(parts: Parts) -> Self {
         let cache = RefCell::new(Cache::new(parts.remember));
+        let tail = RefCell::new(Tail::new(parts.remember));
         let last_at = parts.last_at;
         // Without its ballast the store begins as if the disk were full; the first write looks for room.
         let full = (!parts.ballast.is_in_place()).then(Instant::now);
         Self {
             parts,
             cache,
+            tail,
             last_at,
             window: WINDOW_LEAST,
             full,
             next_flush: Instant::now() + FLUSH_EVERY,
+            cursors: Vec::new(),
+            taken_along: Vec::new(),
+            apart: false,
+            dirty: false,
+            alone_from: Instant::now(),
             checkpointed: 0,
             last_checkpoint: Instant::now(),
+            is_copying: false,
         }
     }
 
@@ -149,14 +180,18 @@ impl Writer {
 
     fn work(&mut self) {
         while !self.is_dead() {
-            let wait = self.next_flush.saturating_duration_since(Instant::now());
+            let due = if self.has_more_chores(true) { Instant::now() } else { self.next_flush };
+            let wait = due.max(self.alone_from).saturating_duration_since(Instant::now());
             match self.parts.queue.recv_timeout(wait) {
                 Ok(first) if self.full.is_some() => self.alone(first),
-                Ok(first) => self.batch(first),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(first) => {
+                    self.batch(first);
+                    self.alone_from = Instant::now() + QUIET;
+                }
+                Err(RecvTimeoutError::Timeout) => self.flush(FLUSH_MOST),
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
-            if Instant::now() >= self.next_flush {
+            if (self.apart || self.full.is_some()) && Instant::now() >= self.next_flush {
                 self.flush(FLUSH_MOST);
             }
             self.checkpoint_if_due();
@@ -164,16 +199,23 @@ impl Writer {
     }
 
     fn is_dead(&self) -> bool {
-        self.parts.stopped.load(Ordering::Acquire)
+        self.parts.fatal.is_dead()
     }
 
     fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.parts.conn.prepare_cached(sql)?.execute([]).map(drop)
     }
 
+    fn commit(&self) -> rusqlite::Result<()> {
+        if self.dirty {
+            self.parts.beside.durability.begin();
+        }
+        self.execute("COMMIT")
+    }
+
     /// One transaction for what is waiting, `first` included.
     fn batch(&mut self, first: Ask) {
-        let began = Instant::now();
+        let (began, waiting) = (Instant::now(), self.parts.queue.len());
         let mut steps: Vec<Step> = Vec::new();
         if let Err(error) = self.execute("BEGIN IMMEDIATE") {
             return self.give_up(trouble_in(&error), &error, Vec::new(), first);
@@ -184,17 +226,29 @@ impl Writer {
                 Ok((entries, verdict)) => steps.push(Step { ask, entries, verdict }),
                 Err(stop) => return self.give_up(trouble_of(&stop), &stop, steps, ask),
             }
-            if steps.len() < BATCH && began.elapsed() < self.window {
+            let has_room = steps.len() < BATCH && began.elapsed() < WINDOW_MOST;
+            if has_room && (steps.len() < waiting || began.elapsed() < self.window) {
                 next = self.parts.queue.try_recv().ok();
             }
         }
         #[cfg(feature = "canaries")]
         if crate::canary::tells_early(steps.first().map(|step| &step.ask.request)) {
+            self.dirty = false;
             self.tell(std::mem::take(&mut steps));
+            self.parts.syncs.finish();
+        }
+        if !self.apart
+            && (self.has_more_chores(false) || Instant::now() >= self.next_flush)
+            && let Err(stop) = self.chores(FLUSH_MOST, false)
+        {
+            self.apart = true;
+            let Some(last) = steps.pop() else { return self.roll_back() };
+            return self.give_up(trouble_of(&stop), &stop, steps, last.ask);
         }
         let decided = Instant::now();
-        match self.execute("COMMIT") {
+        match self.commit() {
             Ok(()) => {
+                self.taken_along.clear();
                 self.window = decided.elapsed().clamp(WINDOW_LEAST, WINDOW_MOST);
                 self.tell(steps);
             }
@@ -214,9 +268,11 @@ impl Writer {
         let facts = Remembered {
             look: Look { conn: &self.parts.conn, beside: &self.parts.beside },
             cache: &self.cache,
+            tail: &self.tail,
         };
-        let at = self.last_at.max((self.parts.clock)());
-        let mut plan = Plan::new(&facts, at);
+        let now = (self.parts.clock)();
+        let at = self.last_at.max(now);
+        let mut plan = Plan::new(&facts, at).told(now);
         let decided = catch_unwind(AssertUnwindSafe(|| (self.parts.decide)(&mut plan, request)));
         let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
             Ok(done) => done,
@@ -230,6 +286,7 @@ impl Writer {
             return Ok((Vec::new(), Err(engine::storage_full())));
         }
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+        self.dirty = true;
         keep::keep(&facts, &entries, &changes)?;
         if !entries.is_empty() {
             self.last_at = at;
@@ -237,28 +294,14 @@ impl Writer {
         Ok((entries, Ok(done)))
     }
 
-    /// After a commit: moves the authors' cursors, wakes the index, publishes.
+    /// After a commit: hands it on to be made durable and told.
     fn tell(&mut self, steps: Vec<Step>) {
-        let mut grown: Vec<(LogId, Seq)> = Vec::new();
-        for entry in steps.iter().flat_map(|step| &step.entries) {
-            match grown.iter_mut().rev().find(|(log, _)| *log == entry.log) {
-                Some((_, head)) => *head = entry.seq,
-                None => grown.push((entry.log, entry.seq)),
-            }
-            if let (LogId::Conversation(conversation), Event::Message(body)) = (entry.log, &entry.event) {
-                // What one wrote oneself is read.
-                let read = chinwag_protocol::Position { seq: entry.seq, messages: body.number };
-                let to = Cursor { delivered: entry.seq, read };
-                self.parts.beside.cursors.advance((conversation, entry.by), to);
-            }
-        }
+        let dirty = std::mem::take(&mut self.dirty);
         let committed = steps
             .into_iter()
             .map(|step| Committed { entries: step.entries, ticket: step.ask.ticket, verdict: step.verdict })
             .collect();
-        // All at once, so that the index never knows one part of a batch without the other.
-        self.parts.beside.index.grown(&grown);
-        self.parts.publish.publish(committed);
+        self.parts.beside.durability.push(committed, dirty);
     }
 
     /// The transaction cannot be finished. `steps` were decided in it, `last` is where it broke.
@@ -281,22 +324,22 @@ impl Writer {
         }
     }
 
-    fn roll_back(&self) {
+    fn roll_back(&mut self) {
         if !self.parts.conn.is_autocommit()
             && let Err(error) = self.execute("ROLLBACK")
         {
             tracing::error!(%error, "cannot roll back");
         }
         self.cache.replace(Cache::new(self.parts.remember));
+        self.tail.borrow_mut().forget();
+        self.dirty = false;
+        self.parts.beside.cursors.put_back(&std::mem::take(&mut self.taken_along));
     }
 
     /// Nothing is acknowledged any more, and the process is to end.
     fn die(&self, what: &str, error: &dyn std::fmt::Display) {
-        if !self.parts.stopped.swap(true, Ordering::AcqRel) {
-            let file = self.parts.conn.path().unwrap_or_default();
-            tracing::error!(%error, file, "{what}; nothing is accepted any more, the process ends");
-            (self.parts.on_fatal)();
-        }
+        self.parts.fatal.die(what, error);
+        self.parts.beside.durability.fail();
     }
 
     /// The disk has become full: gives up the ballast, so that deleting and checkpoints have room.
@@ -344,7 +387,7 @@ impl Writer {
             Err(error) => Err(Failed::new("cannot begin to write", error).into()),
         };
         let ended = decided.and_then(|(entries, verdict)| {
-            self.execute("COMMIT").map_err(|error| Stop::from(Failed::new("cannot commit", error)))?;
+            self.commit().map_err(|error| Stop::from(Failed::new("cannot commit", error)))?;
             Ok((entries, verdict))
         });
         match ended {
@@ -371,28 +414,48 @@ impl Writer {
         }
     }
 
-    /// Writes cursors behind.
-    fn flush(&mut self, most: usize) {
-        let taken = self.parts.beside.cursors.take_dirty(most);
-        self.next_flush = Instant::now() + if taken.len() < most { FLUSH_EVERY } else { FLUSH_AGAIN };
-        if taken.is_empty() {
-            return;
+    /// Whether there is more to do of what can wait.
+    fn has_more_chores(&self, idle: bool) -> bool {
+        !self.cursors.is_empty() || self.tail.borrow().is_due(idle)
+    }
+
+    /// A piece of what can wait, inside the open transaction: cursors are written behind, and what was sent lately is
+    /// moved to its place.
+    fn chores(&mut self, most: usize, idle: bool) -> Result<(), Stop> {
+        if self.cursors.is_empty() && Instant::now() >= self.next_flush {
+            self.parts.beside.cursors.trim();
+            self.cursors = self.parts.beside.cursors.take_dirty();
+            // Neighbours share a page.
+            self.cursors.sort_unstable_by_key(|(key, _)| *key);
+            self.next_flush = Instant::now() + FLUSH_EVERY;
         }
-        let write = || -> Result<(), Stop> {
-            let begin = |error| Stop::from(Failed::new("cannot write cursors", error));
-            self.execute("BEGIN IMMEDIATE").map_err(begin)?;
-            let look = Look { conn: &self.parts.conn, beside: &self.parts.beside };
-            for ((conversation, user), cursor) in &taken {
-                let written = look.written_cursor(*conversation, *user)?.unwrap_or_default();
-                let joined = super::cursors::join(written, *cursor);
-                if joined != written {
-                    keep::cursor(&self.parts.conn, *conversation, *user, joined)?;
-                }
+        let look = Look { conn: &self.parts.conn, beside: &self.parts.beside };
+        for _ in 0..most {
+            let Some(next) = self.cursors.pop() else { break };
+            self.taken_along.push(next);
+            let ((conversation, user), cursor) = next;
+            let written = look.written_cursor(conversation, user)?.unwrap_or_default();
+            let joined = super::cursors::join(written, cursor);
+            if joined != written {
+                keep::cursor(&self.parts.conn, conversation, user, joined)?;
             }
-            self.execute("COMMIT").map_err(begin)
-        };
-        match write() {
-            Ok(()) => self.parts.beside.cursors.trim(),
+        }
+        let mut tail = self.tail.borrow_mut();
+        if tail.is_due(idle) { tail.move_piece(&self.parts.conn, idle) } else { Ok(()) }
+    }
+
+    /// A transaction for what can wait alone.
+    fn flush(&mut self, most: usize) {
+        let begin = |error| Stop::from(Failed::new("cannot write behind", error));
+        let begun = self.execute("BEGIN IMMEDIATE").map_err(begin);
+        let written =
+            begun.and_then(|()| self.chores(most, true)).and_then(|()| self.execute("COMMIT").map_err(begin));
+        self.alone_from = Instant::now() + FLUSH_AGAIN;
+        match written {
+            Ok(()) => {
+                self.taken_along.clear();
+                self.apart = false;
+            }
             Err(stop) => match trouble_of(&stop) {
                 Trouble::Disk => self.die("cannot write to the disk", &stop),
                 trouble => {
@@ -401,7 +464,7 @@ impl Writer {
                         self.fill_up();
                     }
                     tracing::warn!(error = %stop, "cursors are not written yet");
-                    self.parts.beside.cursors.put_back(&taken);
+                    self.parts.beside.cursors.put_back(&std::mem::take(&mut self.cursors));
                     self.next_flush = Instant::now() + FLUSH_EVERY;
                 }
             },
@@ -419,11 +482,29 @@ impl Writer {
         let most = match (self.parts.small_disk, idle) {
             (true, _) => CHECKPOINT_PAGES_SMALL_DISK,
             (false, true) => CHECKPOINT_IDLE,
-            (false, false) => CHECKPOINT_PAGES,
+            (false, false) => self.parts.checkpoint_pages,
         };
-        if pages >= self.checkpointed + most {
-            let mode = if pages >= RESTART_PAGES { CheckpointMode::RESTART } else { CheckpointMode::PASSIVE };
+        if self.parts.small_disk {
+            if pages >= self.checkpointed + most {
+                self.checkpoint(CheckpointMode::PASSIVE);
+                self.checkpointed = pages;
+            }
+            return;
+        }
+        if self.parts.checkpointer.is_working() {
+            return;
+        }
+        if std::mem::take(&mut self.is_copying) && pages >= RESTART * self.parts.checkpoint_pages {
+            // Nearly all of it is copied. Once the rest is too, the next commit begins the log anew.
+            let mode = if pages >= WAIT * self.parts.checkpoint_pages {
+                CheckpointMode::RESTART
+            } else {
+                CheckpointMode::PASSIVE
+            };
             self.checkpoint(mode);
+        } else if pages >= self.checkpointed + most {
+            self.parts.checkpointer.begin();
+            self.is_copying = true;
             self.checkpointed = pages;
             self.last_checkpoint = Instant::now();
         }
@@ -447,8 +528,15 @@ impl Writer {
 
     /// The store is being closed.
     fn finish(&mut self) {
+        // Telling moves the cursors of authors.
+        self.parts.syncs.finish();
         // On a full disk they stay unwritten: clients only receive again what they have.
-        self.flush(usize::MAX);
+        // What is being written already, then the rest.
+        for _ in 0..2 {
+            self.flush(usize::MAX);
+            self.next_flush = Instant::now();
+        }
+        self.parts.checkpointer.stop();
         self.checkpoint(CheckpointMode::TRUNCATE);
     }
 }

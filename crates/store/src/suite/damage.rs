@@ -158,8 +158,8 @@ fn a_changed_record_is_named_and_not_served() {
         ("UPDATE user SET folded_handle = 'other' WHERE id = 2", "table user: the row 2"),
         ("UPDATE member SET standing = 1 WHERE user = 2", "table member: the row 1"),
         (
-            "UPDATE sent SET reply = replace(reply, 'seq\":5', 'seq\":6') WHERE client_id = 'id-0'",
-            "table sent",
+            "UPDATE sent_tail SET reply = replace(reply, 'seq\":5', 'seq\":6') WHERE client_id = 'id-0'",
+            "table sent_tail",
         ),
         ("UPDATE cursor SET read_seq = read_seq + 1 WHERE user = 1", "table cursor"),
         ("UPDATE overlay SET pinned = 0 WHERE pinned = 1", "table overlay"),

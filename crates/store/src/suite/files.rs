@@ -199,7 +199,7 @@ fn waiting_requests_share_a_transaction() {
 
 #[test]
 fn a_write_ahead_log_is_checkpointed() {
-    let mut bed = Bed::new(Kind::Sqlite);
+    let mut bed = Bed::with(Kind::Sqlite, |options| options.checkpoint_pages = 1_000);
     bed.group(1, &[1]);
     let text = "x".repeat(1_000_000);
     for _ in 0..60 {

@@ -11,6 +11,7 @@ mod model;
 mod order;
 mod real;
 mod records;
+mod tail;
 
 /// Runs each named test on each engine. A new test is named here, once.
 macro_rules! on_every_engine {

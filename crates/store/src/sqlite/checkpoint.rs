@@ -1,0 +1,93 @@
+//! Copying the write-ahead log into the file, beside the writer.
+//!
+//! A thread with a connection of its own copies what was committed until it began; the writer goes on meanwhile. It
+//! never waits for anybody. SQLite's own automatic checkpoint would hide a failed sync; here it ends the process.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, wal::CheckpointMode};
+
+use super::{
+    look::Beside,
+    sync::Fatal,
+    writer::{Trouble, trouble_in},
+};
+use crate::engine;
+
+/// See the module.
+pub(super) struct Checkpointer {
+    orders: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    is_working: Arc<AtomicBool>,
+}
+
+impl Checkpointer {
+    pub(super) fn start(file: &Path, fatal: Arc<Fatal>, beside: Arc<Beside>) -> rusqlite::Result<Self> {
+        let conn = Connection::open_with_flags(
+            file,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        conn.execute_batch(
+            "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 16;",
+        )?;
+        let (orders, waiting) = bounded(1);
+        let is_working = Arc::new(AtomicBool::new(false));
+        let working = is_working.clone();
+        let thread = std::thread::Builder::new().name("checkpoint".into());
+        let thread = thread
+            .spawn(move || run(&conn, &waiting, &working, &fatal, &beside))
+            .expect("a thread can be started");
+        Ok(Self { orders: Some(orders), thread: Some(thread), is_working })
+    }
+
+    pub(super) fn is_working(&self) -> bool {
+        self.is_working.load(Ordering::Acquire)
+    }
+
+    /// Begins to copy what is committed until now, unless it is at work.
+    pub(super) fn begin(&self) {
+        if let Some(orders) = &self.orders
+            && !self.is_working.swap(true, Ordering::AcqRel)
+        {
+            // There is room: it was not at work.
+            let _ = orders.try_send(());
+        }
+    }
+
+    /// Waits for what it is doing, and ends it.
+    pub(super) fn stop(&mut self) {
+        self.orders = None;
+        engine::join(self.thread.take().into_iter());
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn run(conn: &Connection, orders: &Receiver<()>, working: &AtomicBool, fatal: &Fatal, beside: &Beside) {
+    for () in orders {
+        if !fatal.is_dead()
+            && let Err(error) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
+        {
+            if trouble_in(&error) == Trouble::Disk {
+                fatal.die("cannot write to the disk", &error);
+                beside.durability.fail();
+            } else {
+                // The writer will find a full disk by itself.
+                tracing::debug!(%error, "a checkpoint did not finish");
+            }
+        }
+        working.store(false, Ordering::Release);
+    }
+}
