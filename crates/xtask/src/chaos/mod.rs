@@ -1,12 +1,14 @@
 //! `cargo xtask chaos`: faults of all kinds against a real server, judged from outside by `chinwag-checker`.
 //!
 //! Each scenario has the number of its row in the fault matrix and prints one line: `PASSED`, `FAILED` or `SKIPPED`,
-//! the number, figures or a reason. Seeds are printed; `--seed` makes the same choices again. Only processes, mounts
+//! the number, figures or a reason. With `--canary`, rows that have one are given something wrong and pass if they see
+//! it. Seeds are printed; `--seed` makes the same choices again. Only processes, mounts
 //! and folders that a scenario made itself are ended by it.
 
 mod disk;
 mod network;
 mod process;
+mod proxy;
 mod scenarios;
 mod storage;
 
@@ -34,6 +36,8 @@ pub(crate) struct Bed {
     /// How many times as long as usual.
     times: u32,
     profile: Profile,
+    /// Each row is given something wrong, and has to see it.
+    wrong: bool,
 }
 
 /// How a scenario ended.
@@ -65,10 +69,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
     let (mut seed, mut times) = (u64::from(since.subsec_nanos()), 1);
     let mut profile = Profile { arguments: &["--release"], folder: "release" };
+    let mut wrong = false;
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--long" => times = 20,
+            "--canary" => wrong = true,
             "--dev" => profile = Profile { arguments: &[], folder: "debug" },
             "--seed" => seed = arguments.next().map(|text| text.parse()).transpose()?.unwrap_or(seed),
             id if all().any(|scenario| scenario.id == id) => wanted.push(id),
@@ -81,13 +87,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let build = ["build", "--locked"];
     shell::show(program(cargo(), &shell::root(), &build).args(packages).args(profile.arguments))?;
     let target = Workspace::read()?.target.join(profile.folder);
-    let bed =
-        Bed { server: target.join("chinwag"), checker: target.join("chinwag-checker"), seed, times, profile };
+    let (server, checker) = (target.join("chinwag"), target.join("chinwag-checker"));
+    let bed = Bed { server, checker, seed, times, profile, wrong };
     println!("seed {seed}");
     let mut lines = Vec::new();
+    let has_canary = |scenario: &Scenario| network::ALL.iter().any(|other| other.id == scenario.id);
     for scenario in all().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
+        if wrong && !has_canary(scenario) {
+            continue;
+        }
         progress.say(&format!("{} {}", scenario.id, scenario.what));
         let line = match (scenario.run)(&bed) {
+            Ok(Verdict::Failed(why)) if wrong => format!("PASSED {} sees what is wrong: {why}", scenario.id),
+            Ok(Verdict::Passed(figures)) if wrong => {
+                format!("FAILED {} does not see what is wrong: {figures}", scenario.id)
+            }
             Ok(Verdict::Passed(figures)) => format!("PASSED {} {figures}", scenario.id),
             Ok(Verdict::Failed(why)) => format!("FAILED {} {why}", scenario.id),
             Ok(Verdict::Skipped(why)) => format!("SKIPPED {} {why}", scenario.id),
@@ -108,11 +122,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 impl Bed {
     /// The server with less durability than it promises: what a test of power cuts must see.
     fn canary(&self) -> Result<PathBuf> {
-        let target = Workspace::read()?.target.join("canary");
+        self.server_with("canary", "chinwag-store/canary-normal")
+    }
+
+    /// The server with features that only tests use, built into a folder of its own.
+    fn server_with(&self, folder: &str, features: &str) -> Result<PathBuf> {
+        let target = Workspace::read()?.target.join(folder);
         let arguments = ["build", "--locked", "--package", "chinwag", "--package", "chinwag-store"];
         let mut build: Command = program(cargo(), &shell::root(), &arguments);
         build.args(self.profile.arguments);
-        build.args(["--features", "chinwag-store/canary-normal", "--target-dir"]).arg(&target);
+        build.args(["--package", "chinwag-server", "--features", features, "--target-dir"]).arg(&target);
         shell::show(&mut build)?;
         Ok(target.join(self.profile.folder).join("chinwag"))
     }

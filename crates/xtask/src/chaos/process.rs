@@ -18,7 +18,8 @@ use super::Bed;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const LIFTED: &str = "[limits]
+/// Rates that a workload is not to be slowed by.
+pub(super) const LIFTED: &str = "[limits]
 messages_per_account = { per_s = 1e6, burst = 1000000 }
 messages_per_conversation = { per_s = 1e6, burst = 1000000 }
 commands_per_account = { per_s = 1e6, burst = 1000000 }
@@ -83,16 +84,20 @@ pub(super) struct Server {
 impl Server {
     /// Starts `server` on a data folder. `tool`: a program with its arguments that is to run it.
     pub(super) fn start(server: &Path, tool: &[&str], data: &Path, address: SocketAddr) -> Result<Self> {
+        Self::start_with(server, tool, data, address, LIFTED)
+    }
+
+    /// The same with a configuration of one's own.
+    pub(super) fn start_with(
+        server: &Path,
+        tool: &[&str],
+        data: &Path,
+        address: SocketAddr,
+        settings: &str,
+    ) -> Result<Self> {
         let config = data.with_extension("toml");
-        fs::write(&config, LIFTED).with_context(|| format!("cannot write {}", config.display()))?;
-        let mut command = match tool {
-            [] => Command::new(server),
-            [program, arguments @ ..] => {
-                let mut command = Command::new(program);
-                command.args(arguments).arg(server);
-                command
-            }
-        };
+        fs::write(&config, settings).with_context(|| format!("cannot write {}", config.display()))?;
+        let mut command = command(tool, server);
         let started = Instant::now();
         command
             .args(["serve", "--listen", &address.to_string(), "--data"])
@@ -112,6 +117,11 @@ impl Server {
         }
         server.ready_ms = started.elapsed().as_millis();
         Ok(server)
+    }
+
+    /// Its process, or the one that runs it.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal to the server and to whatever runs it.
@@ -141,6 +151,18 @@ impl Drop for Server {
             self.signal("KILL");
         }
         let _ = self.child.wait();
+    }
+}
+
+/// A program, alone or as the argument of a tool that is to run it.
+fn command(tool: &[&str], program: &Path) -> Command {
+    match tool {
+        [] => Command::new(program),
+        [tool, arguments @ ..] => {
+            let mut command = Command::new(tool);
+            command.args(arguments).arg(program);
+            command
+        }
     }
 }
 
@@ -180,9 +202,23 @@ impl Found {
 
 impl Checker {
     pub(super) fn start(bed: &Bed, address: SocketAddr, seed: u64, rate: u32) -> Result<Self> {
-        let mut child = Command::new(&bed.checker)
+        Self::start_with(bed, &[], address, seed, rate, &[])
+    }
+
+    /// The same, run by a tool and with more arguments.
+    pub(super) fn start_with(
+        bed: &Bed,
+        tool: &[&str],
+        address: SocketAddr,
+        seed: u64,
+        rate: u32,
+        more: &[&str],
+    ) -> Result<Self> {
+        let mut command = command(tool, &bed.checker);
+        let mut child = command
             .args(["run", "--address", &address.to_string(), "--seed", &seed.to_string()])
             .args(["--rate", &rate.to_string()])
+            .args(more)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -204,6 +240,12 @@ impl Checker {
                 return Ok(());
             }
         }
+    }
+
+    /// Stops all its clients where they are, in the middle of whatever they do, or lets them go on.
+    pub(super) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args([&format!("-{name}"), &pid]).stderr(Stdio::null()).status();
     }
 
     /// The server was killed.

@@ -1,0 +1,222 @@
+//! F16 and F20: sockets that take their time, and a line that does.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{
+    Findings, Place,
+    bystander::{Bystanders, Times},
+    gauge,
+    peer::{Account, Came, PASSWORD, Peer, connect, device, post, post_frame, upgrade},
+    seconds,
+    wire::{ADDRESSES_LIFTED, SETTINGS, Side, Wire},
+    within,
+};
+use crate::chaos::{
+    Bed, Verdict,
+    process::{Checker, LIFTED},
+};
+
+/// In which way a socket is slow.
+#[derive(Clone, Copy)]
+enum Slow {
+    /// A head, byte by byte.
+    Head,
+    /// A body, byte by byte.
+    Body,
+    /// Reads an answer that is larger than all buffers, byte by byte.
+    Read,
+    /// Half a handshake: becomes a WebSocket and never says who it is.
+    Silent,
+}
+
+const WAYS: [Slow; 4] = [Slow::Head, Slow::Body, Slow::Read, Slow::Silent];
+
+struct Socket {
+    stream: TcpStream,
+    way: Slow,
+}
+
+impl Socket {
+    fn open(address: SocketAddr, way: Slow, large: &str) -> Result<Self> {
+        let mut stream = connect(address, Some(4_096))?;
+        let start = match way {
+            Slow::Head => format!("GET / HTTP/1.1\r\nHost: {address}\r\nX-Slow: ").into_bytes(),
+            Slow::Body => {
+                let kind = "Content-Type: application/json\r\nContent-Length: 100000";
+                format!("POST /api/sign-in HTTP/1.1\r\nHost: {address}\r\n{kind}\r\n\r\n{{").into_bytes()
+            }
+            Slow::Read => format!("GET {large} HTTP/1.1\r\nHost: {address}\r\n\r\n").repeat(8).into_bytes(),
+            Slow::Silent => upgrade(address),
+        };
+        stream.write_all(&start)?;
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream, way })
+    }
+
+    /// One more byte. An error only means that the server has had enough.
+    fn dawdle(&mut self) {
+        let _ = match self.way {
+            Slow::Head | Slow::Body => self.stream.write(b"x"),
+            Slow::Read => self.stream.read(&mut [0]),
+            Slow::Silent => Ok(0),
+        };
+    }
+}
+
+/// The largest file that the page names.
+fn large_file(address: SocketAddr) -> Result<String> {
+    let mut stream = connect(address, None)?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    let script = page.split('"').find(|word| word.ends_with(".js") && word.contains("/assets/"));
+    Ok(script.unwrap_or("/").trim_start_matches('.').to_owned())
+}
+
+fn sign_ins(address: SocketAddr, handle: &str, count: u32) -> Result<Times> {
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let from = Instant::now();
+        post(address, "/api/sign-in", None, &device(handle, PASSWORD))?;
+        all.push(from.elapsed());
+        thread::sleep(Duration::from_millis(100));
+    }
+    Ok(Times::of(all))
+}
+
+/// F16.
+pub(super) fn sockets(bed: &Bed) -> Result<Verdict> {
+    const COUNT: usize = 5_000;
+    const GONE: Duration = Duration::from_secs(15);
+    let place = Place::new(bed, "F16")?;
+    let patient = "[http]\nhead_timeout_ms = 600000\nidle_timeout_ms = 600000\nbody_timeout_ms = 600000\nbody_grace_ms = 600000\nwrite_timeout_ms = 600000\n";
+    let server = place.start(&[], &format!("{}{LIFTED}", if bed.wrong { patient } else { "" }))?;
+    let address = place.address;
+    let guest = Account::register(address, "guest")?;
+    let large = large_file(address)?;
+    let mut bystanders = Bystanders::start(address, "by", 2, Duration::from_millis(25))?;
+    let before_sign_in = sign_ins(address, &guest.handle, 20)?;
+    thread::sleep(Duration::from_secs(2));
+    let before = bystanders.lap()?;
+
+    let at_rest = gauge::sockets(server.pid());
+    let opening = Instant::now();
+    let mut slow = Vec::new();
+    for number in 0..COUNT {
+        slow.push(Socket::open(address, WAYS[number % WAYS.len()], &large)?);
+    }
+    let opened = opening.elapsed();
+    let most = gauge::sockets(server.pid());
+    let last = Instant::now();
+    let (mut during_sign_in, mut gone) = (None, None);
+    thread::scope(|scope| -> Result<()> {
+        let signing_in = scope.spawn(|| sign_ins(address, &guest.handle, 20));
+        while gone.is_none() && last.elapsed() < GONE * 3 {
+            slow.iter_mut().for_each(Socket::dawdle);
+            let is_gone = || gauge::sockets(server.pid()) <= at_rest + 2;
+            gone = within(Duration::from_secs(1), is_gone).map(|_| last.elapsed());
+        }
+        during_sign_in = signing_in.join().expect("signing in does not panic").map(Some)?;
+        Ok(())
+    })?;
+    let during = bystanders.lap()?;
+
+    let mut findings = Findings::default();
+    let left = gauge::sockets(server.pid()).saturating_sub(at_rest);
+    findings.figure(&format!("{COUNT} slow sockets opened in {}, at most {most} held; ", seconds(opened)));
+    match gone {
+        Some(time) => {
+            findings.figure(&format!("the last gone {} after it came; ", seconds(time)));
+            findings.check(time <= GONE, format!("a slow socket stays {}", seconds(time)));
+        }
+        None => findings.check(false, format!("{left} slow sockets stay longer than {}", seconds(GONE * 3))),
+    }
+    if let Some(during_sign_in) = during_sign_in {
+        findings.figure(&format!("sign-in p50/p99 ms: {before_sign_in} before, {during_sign_in} during; "));
+        let allowed = Duration::from_millis(200).max(before_sign_in.p50 * 2);
+        findings.check(during_sign_in.p50 <= allowed, "new sign-ins have to wait");
+    }
+    findings.calm(&before, &during);
+    Ok(findings.verdict())
+}
+
+/// F20.
+pub(super) fn modem(bed: &Bed) -> Result<Verdict> {
+    const TEXT_WITHIN: Duration = Duration::from_secs(3);
+    let wire = match Wire::new("F20") {
+        Ok(wire) => wire,
+        Err(error) => return Ok(Verdict::Skipped(format!("{error:#}"))),
+    };
+    let mut place = Place::new(bed, "F20")?;
+    let port = place.address.port();
+    place.address = ([0, 0, 0, 0], port).into();
+    let tool = wire.tool(Side::Server);
+    let tool: Vec<&str> = tool.iter().map(String::as_str).collect();
+    let _server = place.start(&tool, &format!("{SETTINGS}{LIFTED}{ADDRESSES_LIFTED}"))?;
+    let (near, far) = (SocketAddr::from(([127, 0, 0, 1], port)), Wire::address(port));
+    let (anna, ben, group, mut here) = wire.inside(Side::Server, || {
+        let (anna, ben) = (Account::register(near, "anna")?, Account::register(near, "ben")?);
+        let group = anna.group(near, "Slow", &[ben.user])?;
+        let mut here = Peer::open(near, &anna.token, None, None)?;
+        here.until("caught_up", Duration::from_secs(20))?;
+        Ok((anna, ben, group, here))
+    })?;
+    let bits = if bed.wrong { 1_800 } else { 56_000 };
+    wire.narrow(bits)?;
+    let dialled = Instant::now();
+    let mut there = wire.inside(Side::Clients, || Peer::open(far, &ben.token, None, None))?;
+    there.until("caught_up", Duration::from_secs(60))?;
+    let signed_in = dialled.elapsed();
+
+    // Each way, in turn, as fast as the line lets them.
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let mut findings = Findings::default();
+    for number in 0..10 * u64::from(bed.times) {
+        let text = format!("{number} {}", "wag ".repeat(50));
+        let text = text.trim_end();
+        let from = Instant::now();
+        there.stream.write_all(&post_frame(2 * number, group, text))?;
+        there.until("done", Duration::from_secs(60))?;
+        up.push(from.elapsed());
+        let from = Instant::now();
+        here.stream.write_all(&post_frame(2 * number + 1, group, text))?;
+        while !heard(&mut there, &anna)? {}
+        down.push(from.elapsed());
+    }
+    let slowest = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
+    findings.figure(&format!(
+        "{bits} bit/s: signed in after {}, text up at most {}, down at most {}; ",
+        seconds(signed_in),
+        seconds(slowest(&up)),
+        seconds(slowest(&down))
+    ));
+    findings.check(slowest(&up).max(slowest(&down)) < TEXT_WITHIN, "a text takes 3 s or more");
+    if !bed.wrong {
+        let tool = wire.tool(Side::Clients);
+        let tool: Vec<&str> = tool.iter().map(String::as_str).collect();
+        let few = ["--users", "3", "--devices", "1", "--conversations", "3", "--within", "10"];
+        let checker = Checker::start_with(bed, &tool, far, bed.seed, 3, &few)?;
+        thread::sleep(Duration::from_secs(15));
+        findings.found(&checker.heal()?);
+    }
+    Ok(findings.verdict())
+}
+
+/// Whether the next frame is a message of somebody.
+fn heard(peer: &mut Peer, from: &Account) -> Result<bool> {
+    match peer.next(Duration::from_secs(60)) {
+        Came::Frame(frame) => {
+            let entry = &frame["entry"];
+            Ok(entry["by"] == from.user && entry["event"].get("message").is_some())
+        }
+        Came::Nothing => anyhow::bail!("a text does not come within a minute"),
+        Came::End => anyhow::bail!("the slow line's connection ended"),
+    }
+}
