@@ -48,6 +48,11 @@ impl Hashing {
     /// As many permits as there are cores.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        #[cfg(feature = "canaries")]
+        let cores = match chinwag_store::canary::is(chinwag_store::canary::Canary::NoPermits) {
+            true => 10_000,
+            false => cores,
+        };
         Self { permits: Arc::new(Semaphore::new(cores)), waiting: Arc::default(), decoy: decoy().into() }
     }
 

@@ -24,6 +24,12 @@ pub enum Canary {
     ResumeSkipsOne,
     /// L4: the snapshot is taken before the connection hears of what happens.
     SnapshotThenSubscribe,
+    /// B1, B2: what a reader does not take is kept without a bound.
+    OutboxUnbounded,
+    /// C3: a silent peer is never given up.
+    NoHeartbeat,
+    /// B3: every password is hashed at once.
+    NoPermits,
 }
 
 impl Canary {
@@ -35,6 +41,9 @@ impl Canary {
             "membership-at-subscribe" => Self::MembershipAtSubscribe,
             "resume-skips-one" => Self::ResumeSkipsOne,
             "snapshot-then-subscribe" => Self::SnapshotThenSubscribe,
+            "outbox-unbounded" => Self::OutboxUnbounded,
+            "no-heartbeat" => Self::NoHeartbeat,
+            "no-permits" => Self::NoPermits,
             _ => return None,
         })
     }

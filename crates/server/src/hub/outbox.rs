@@ -35,6 +35,10 @@ pub struct Outbox {
 
 impl Default for Outbox {
     fn default() -> Self {
+        #[cfg(feature = "canaries")]
+        if chinwag_store::canary::is(chinwag_store::canary::Canary::OutboxUnbounded) {
+            return Self::bounded(usize::MAX / 2);
+        }
         Self::bounded(OUTBOX_BYTES_MAX)
     }
 }
