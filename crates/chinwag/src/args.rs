@@ -76,6 +76,8 @@ pub(crate) enum Command {
     },
     /// Read a page of a conversation
     Read(Read),
+    /// Save a file of a message
+    Fetch(Fetch),
     /// Follow what happens
     Watch(Watch),
     /// Who is there
@@ -201,6 +203,7 @@ Examples:
   uptime | chinwag send --to '#ops'
   tail -f /var/log/syslog | chinwag send --to '#ops' --lines
   chinwag send --to Lab --reply-to 17 'yes, that one'
+  chinwag send --to @bert --file plan.pdf 'as promised'
 
 With --json: {{\"client_id\", \"conversation\", \"seq\", \"at\", \"time\"}}, or {{\"client_id\", \"conversation\", \"queued\": true}}"))]
 pub(crate) struct Send {
@@ -209,6 +212,9 @@ pub(crate) struct Send {
     /// To whom or where
     #[arg(long, value_name = "CONVERSATION")]
     pub(crate) to: String,
+    /// A file to send along; may repeat
+    #[arg(long, value_name = "PATH", conflicts_with = "lines")]
+    pub(crate) file: Vec<PathBuf>,
     /// The number of the message that this answers
     #[arg(long, value_name = "SEQ")]
     pub(crate) reply_to: Option<u32>,
@@ -246,7 +252,8 @@ pub(crate) enum OutboxAction {
 #[command(after_long_help = format!("{NAMES}
 
 With --json, oldest first: {{\"type\": \"message\", \"conversation\", \"seq\", \"at\", \"time\", \"by\", \"handle\", \"name\",
-\"text\"}} and, where they apply, \"reply_to\", \"thread\", \"edited\", \"deleted\", \"pinned\", \"replies\", \"reactions\", \"mentions\";
+\"text\"}} and, where they apply, \"reply_to\", \"thread\", \"edited\", \"deleted\", \"pinned\", \"replies\", \"reactions\", \"mentions\",
+\"attachments\";
 other entries have \"type\": \"joined\", \"left\" and so on, with \"event\" as on the wire."))]
 pub(crate) struct Read {
     /// Which
@@ -263,6 +270,35 @@ pub(crate) struct Read {
     /// Note that one has read them
     #[arg(long)]
     pub(crate) mark_read: bool,
+}
+
+/// Save a file of a message.
+#[derive(Debug, Arguments)]
+#[command(after_help = NAMES)]
+#[command(after_long_help = format!("{NAMES}
+
+Without --output the file is saved in the current folder, under the name that its sender gave it. Nothing is written
+over, and the file appears only when it is whole.
+
+Examples:
+  chinwag fetch @bert 17
+  chinwag fetch '#lab' 42 --file 2 --output /tmp/plan.pdf
+
+With --json: {{\"path\", \"name\", \"size\", \"media_type\"}}"))]
+pub(crate) struct Fetch {
+    /// Where the message is
+    pub(crate) conversation: String,
+    /// The number of the message
+    pub(crate) message: u32,
+    /// Which of its files, from 1
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) file: usize,
+    /// Where to save it
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write over what is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// Follow what happens.

@@ -69,7 +69,7 @@ impl From<ClientError> for Stop {
         match error {
             ClientError::Refused(refused) => Self::Refused(refused),
             ClientError::Unreachable { .. } | ClientError::Foreign(_) => Self::Unreachable(error),
-            ClientError::Lost | ClientError::Closed => Self::Failed(error.into()),
+            ClientError::Lost | ClientError::Closed | ClientError::File { .. } => Self::Failed(error.into()),
         }
     }
 }

@@ -167,6 +167,22 @@ fn cut(text: &str, width: usize) -> (String, usize) {
     (kept, used)
 }
 
+/// How large a file is, for people.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1_000 {
+        return format!("{bytes} B");
+    }
+    let mut size = bytes as f64 / 1_000.0;
+    let mut unit = 0;
+    // What would be shown as a thousand of one unit is one of the next.
+    while size >= 999.95 && unit + 1 < UNITS.len() {
+        size /= 1_000.0;
+        unit += 1;
+    }
+    format!("{size:.1} {}", UNITS[unit])
+}
+
 /// A moment in this machine's time zone.
 pub(crate) fn moment(at: Millis, format: &str) -> String {
     match jiff::Timestamp::from_millisecond(at.0) {
@@ -217,6 +233,16 @@ mod tests {
         assert_eq!(out.column("你好", 6), "你好  ");
         let terminal = Out { json: false, is_terminal: true };
         assert_eq!(terminal.column("\u{202e}anna", 6), "\u{2068}�anna\u{2069} ");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, shown) in
+            [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (999_999, "1.0 MB"), (1_234_567, "1.2 MB")]
+        {
+            assert_eq!(size(bytes), shown);
+        }
+        assert_eq!(size(u64::MAX), "18446744.1 TB");
     }
 
     #[test]

@@ -38,6 +38,12 @@ pub enum ClientError {
     /// There is somebody, but he does not speak our language.
     #[error("{0} does not answer like a Chinwag server")]
     Foreign(Address),
+    /// A file on this machine cannot be written.
+    #[error("cannot write the file: {cause}")]
+    File {
+        /// Why not.
+        cause: std::io::Error,
+    },
     /// The client was closed.
     #[error("the client was closed")]
     Closed,
@@ -57,7 +63,7 @@ impl ClientError {
         match self {
             Self::Refused(refused) => matches!(refused.kind, Kind::Unavailable | Kind::TooMany),
             Self::Unreachable { .. } | Self::Lost => true,
-            Self::Foreign(_) | Self::Closed => false,
+            Self::Foreign(_) | Self::File { .. } | Self::Closed => false,
         }
     }
 }

@@ -6,6 +6,7 @@ mod address;
 pub mod cache;
 mod connection;
 pub mod credentials;
+mod files;
 mod http;
 pub mod outbox;
 pub mod sync;

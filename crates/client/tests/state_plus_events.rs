@@ -23,12 +23,12 @@ use chinwag_domain::{
     port::{Done, Verdict},
     reading::{self, CatchUp},
     record::Cursor,
-    rules,
+    rules::{self, file::Uploaded},
 };
 use chinwag_protocol::{
-    Answer, Command, ConversationChange, ConversationId, ConversationKind, CursorMoved, Entry, History,
-    LogId, Millis, Posting, ProfileChange, Query, Registration, Reply, Role, Seq, ServerSignal, SessionId,
-    Settings, UserId,
+    Answer, Attach, CallMedia, Command, ConversationChange, ConversationId, ConversationKind, CursorMoved,
+    Entry, FileId, History, LogId, Millis, Posting, ProfileChange, Query, Registration, Reply, Role, Seq,
+    ServerSignal, SessionId, Settings, UserId,
 };
 use chinwag_store::memory::MemoryStore;
 use serde_json::{Value, json};
@@ -68,6 +68,7 @@ struct Person {
 
 struct World {
     store: MemoryStore,
+    clock: Arc<AtomicI64>,
     chance: Chance,
     people: Vec<Person>,
     tokens: u32,
@@ -78,11 +79,13 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let clock = Arc::new(AtomicI64::new(1_000_000));
+        let time = Arc::new(AtomicI64::new(1_000_000));
+        let clock = time.clone();
         let clock = Arc::new(move || Millis(clock.fetch_add(7, Ordering::Relaxed)));
         let store = MemoryStore::new(Arc::new(rules::decide), clock, Arc::new(Tell));
         let mut world = Self {
             store,
+            clock: time,
             chance: Chance(seed),
             people: Vec::new(),
             tokens: 0,
@@ -220,6 +223,7 @@ impl World {
             27 if self.chance.below(6) == 0 => Command::CloseConversation { conversation },
             28 | 29 => return self.move_cursor(who, conversation, message),
             30 => return self.own_message(who, conversation, number),
+            31..=33 => return self.call(who, conversation, number),
             _ => {
                 let about = even.then_some(message);
                 let (reply_to, thread) =
@@ -245,8 +249,15 @@ impl World {
     /// Says something and at once changes what was said, so that these events are not left to luck.
     fn own_message(&mut self, who: usize, conversation: ConversationId, number: usize) {
         let client_id = format!("own{number}");
-        let post =
-            Command::Post { conversation, client_id, text: "mine".into(), attachments: Vec::new(), reply_to: None, thread: None };
+        let attachments = if number.is_multiple_of(2) { vec![self.upload(who)] } else { Vec::new() };
+        let post = Command::Post {
+            conversation,
+            client_id,
+            text: "mine".into(),
+            attachments,
+            reply_to: None,
+            thread: None,
+        };
         let Some(Reply::Posted(posted)) = self.command(who, post) else { return };
         let message = posted.seq;
         self.said.push((conversation, message));
@@ -256,6 +267,41 @@ impl World {
         if number.is_multiple_of(3) {
             self.command(who, Command::Unreact { conversation, message, emoji: "👍".into() });
             self.command(who, Command::Unpin { conversation, message });
+        }
+    }
+
+    /// Somebody hands a file over.
+    fn upload(&mut self, who: usize) -> Attach {
+        let file = FileId([u8::try_from(self.chance.below(3)).unwrap(); 32]);
+        let actor = Actor { user: self.people[who].user, session: self.people[who].session, door: None };
+        let (media_type, bytes_per_user) = ("image/png".to_owned(), 1 << 20);
+        let uploaded = Uploaded { file, size: 7, media_type, bytes_per_user };
+        self.ask(Request::Uploaded { actor, uploaded }).unwrap();
+        Attach { file, name: "a file".into(), of: None }
+    }
+
+    /// Somebody calls; some answer, and it may go on.
+    fn call(&mut self, who: usize, conversation: ConversationId, number: usize) {
+        let media = self.chance.of(&[CallMedia::Audio, CallMedia::Video]);
+        let start = Command::StartCall { conversation, client_id: format!("call{number}"), media };
+        let call = match self.command(who, start) {
+            Some(Reply::Call { call, .. }) => call,
+            _ => match self.read(move |reader| reader.call(conversation)).unwrap() {
+                Some(call) => call.view.call,
+                None => return,
+            },
+        };
+        for _ in 0..self.chance.below(3) {
+            let (other, accept) = (self.chance.below(self.people.len()), self.chance.below(2) == 0);
+            self.command(other, Command::AnswerCall { conversation, call, accept });
+        }
+        match self.chance.below(4) {
+            0 => drop(self.command(who, Command::EndCall { conversation, call })),
+            1 => {
+                self.clock.fetch_add(60_000, Ordering::Relaxed);
+                self.ask(Request::ExpireCall { conversation, call }).unwrap();
+            }
+            _ => {}
         }
     }
 
@@ -401,6 +447,9 @@ const EVENTS: &[&str] = &[
     "unreacted",
     "pinned",
     "unpinned",
+    "call_started",
+    "call_answered",
+    "call_ended",
     "closed",
     "hidden",
     "entered",

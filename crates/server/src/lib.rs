@@ -24,4 +24,9 @@ mod sync;
 mod upgrade;
 pub mod ws;
 
+/// How many bytes the files of messages in a data folder take, and how many there are.
+pub fn files_used(data: &std::path::Path) -> Result<(u64, u64), chinwag_store::objects::ObjectError> {
+    chinwag_store::objects::look_at(data).used()
+}
+
 pub use chinwag_store::sqlite::{Manifest, backup, restore, scrub};

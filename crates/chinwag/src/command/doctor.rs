@@ -15,7 +15,7 @@ use super::session;
 use crate::{
     args::{Doctor, Global},
     exit::{Outcome, failed},
-    show::Out,
+    show::{self, Out},
 };
 
 /// A finding.
@@ -47,6 +47,7 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Doctor) -> Outcome {
     let findings = [
         disk(&args.data),
         space(&args.data),
+        files(&args.data),
         open_files(),
         configuration(&args.data),
         match &answers {
@@ -134,6 +135,23 @@ fn space(data: &Path) -> Finding {
         Err(error) => {
             Finding { what, mark: Mark::Bad, found: format!("cannot ask for the free space: {error}") }
         }
+    }
+}
+
+/// How much of the disk is taken, and by what.
+fn files(data: &Path) -> Finding {
+    let what = "files";
+    match chinwag_server::files_used(data) {
+        Ok((bytes, count)) => {
+            let messages: u64 = ["chinwag.db", "chinwag.db-wal", "search.db"]
+                .iter()
+                .filter_map(|name| Some(fs::metadata(data.join(name)).ok()?.len()))
+                .sum();
+            let found =
+                format!("{count} files take {}, messages {}", show::size(bytes), show::size(messages));
+            Finding { what, mark: Mark::Good, found }
+        }
+        Err(error) => Finding { what, mark: Mark::Bad, found: error.to_string() },
     }
 }
 

@@ -2,10 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_protocol::{Answer, Entry, Event, Item, JoinedBy, LogId, MessageState, Profile, Query, UserId};
+use chinwag_protocol::{
+    Answer, CallEnd, CallMedia, Entry, Event, Item, JoinedBy, LogId, MessageState, Profile, Query, UserId,
+};
 use serde_json::{Value, json};
 
-use super::session::{Session, foreign};
+use super::{
+    fetch::shown,
+    session::{Session, foreign},
+};
 use crate::{
     exit::Outcome,
     show::{self, Out},
@@ -106,6 +111,7 @@ pub(crate) fn object(people: &People, item: &Item) -> Value {
     add("reply_to", json!(body.reply_to), body.reply_to.is_some());
     add("thread", json!(body.thread), body.thread.is_some());
     add("mentions", json!(body.mentions), !body.mentions.is_empty());
+    add("attachments", json!(body.attachments), !body.attachments.is_empty());
     add("mentions_all", json!(true), body.mentions_all);
     add("via", json!(body.via), body.via.is_some());
     add("client_id", json!(entry.client_id), entry.client_id.is_some());
@@ -131,6 +137,14 @@ pub(crate) fn line(out: &Out, people: &People, item: &Item) -> Option<String> {
         Some(MessageState { text: Some(text), .. }) => show::text_lines(text),
         _ => show::text_lines(&body.text),
     };
+    if !state.is_some_and(|state| state.deleted) {
+        for attachment in &body.attachments {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(&shown(attachment));
+        }
+    }
     if state.is_some_and(|state| state.edited_at.is_some()) {
         text.push_str("  (edited)");
     }
@@ -172,9 +186,28 @@ fn happened(out: &Out, people: &People, entry: &Entry) -> Option<String> {
         Event::Unreacted { message, .. } => format!("· {by} took back a reaction to {message}"),
         Event::Pinned { message } => format!("· {by} pinned {message}"),
         Event::Unpinned { message } => format!("· {by} unpinned {message}"),
+        Event::CallStarted { media, via } => {
+            let via = via.as_deref().map(|door| format!(", through {}", show::one_line(door)));
+            format!("[call] {} call started by {by}{}", media_word(*media), via.unwrap_or_default())
+        }
+        Event::CallAnswered { accepted: true, .. } => format!("[call] {by} answered"),
+        Event::CallAnswered { accepted: false, .. } => format!("[call] {by} declined"),
+        Event::CallEnded { reason, .. } => match reason {
+            CallEnd::Ended => format!("[call] ended by {by}"),
+            CallEnd::Declined => "[call] declined".to_owned(),
+            CallEnd::Missed => "[call] missed".to_owned(),
+            CallEnd::Failed => "[call] ended by the server: nobody had hung up".to_owned(),
+        },
         Event::Closed {} => format!("· {by} deleted this conversation"),
         _ => return None,
     })
+}
+
+fn media_word(media: CallMedia) -> &'static str {
+    match media {
+        CallMedia::Audio => "audio",
+        CallMedia::Video => "video",
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +232,27 @@ mod tests {
         let line = line(&Out::new(false), &people(), &item).unwrap();
         let (_, after_time) = line.split_once("  ").unwrap();
         assert_eq!(after_time, format!("{:<16}  (to 4) one\n{}two␇", "Bert␛[31m", " ".repeat(25)));
+    }
+
+    #[test]
+    fn files_and_calls_have_lines_of_their_own() {
+        let shown = |event: Value| {
+            let item = item(json!({"entry": {"log": "c3", "seq": 5, "at": 0, "by": 2, "event": event}}));
+            let line = line(&Out::new(false), &people(), &item).unwrap();
+            line.split_once("  ").unwrap().1.trim_start().to_owned()
+        };
+        let file = json!({"file": "ab".repeat(32), "name": "t\u{1b}.png", "size": 1_234_567, "media_type": "image/png"});
+        let with_file =
+            |text: &str| json!({"message": {"text": text, "number": 1, "attachments": [file.clone()]}});
+        assert!(shown(with_file("")).ends_with("  [file] t␛.png (1.2 MB)"));
+        assert!(shown(with_file("look")).contains("look\n"));
+        assert_eq!(
+            shown(json!({"call_started": {"media": "audio"}})),
+            "[call] audio call started by Bert␛[31m"
+        );
+        let door = json!({"call_started": {"media": "video", "via": "tag_json"}});
+        assert_eq!(shown(door), "[call] video call started by Bert␛[31m, through tag_json");
+        assert_eq!(shown(json!({"call_ended": {"call": 4, "reason": "missed"}})), "[call] missed");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod app_password;
 mod backup;
 mod doctor;
 mod entry;
+mod fetch;
 mod groups;
 mod import;
 mod names;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::AppPassword(args) => wait(app_password::run(global, &out, args)),
         Command::Send(send) => wait(send::run(global, &out, send)),
         Command::Outbox { action } => wait(outbox::run(global, &out, action)),
+        Command::Fetch(fetch) => wait(fetch::run(global, &out, fetch)),
         Command::Read(read) => wait(read::run(global, &out, read)),
         Command::Watch(watch) => wait(watch::run(global, &out, watch)),
         Command::Who(who) => wait(who::run(global, &out, who)),

@@ -2,11 +2,12 @@
 
 use std::{
     io::{self, IsTerminal, Read},
+    path::Path,
     time::Duration,
 };
 
 use chinwag_client::outbox::{Draft, Outbox, Outcome as Fate};
-use chinwag_protocol::{ConversationId, Seq};
+use chinwag_protocol::{Attach, ConversationId, Seq};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
@@ -25,17 +26,42 @@ use crate::{
 pub(crate) async fn run(global: &Global, out: &Out, args: Send) -> Outcome {
     let session = Session::find(global)?;
     // Read before anything else: an empty message should not open a private chat.
-    let text = if args.lines { None } else { Some(whole_text(&args.text)?) };
+    let text = if args.lines { None } else { Some(whole_text(&args.text, !args.file.is_empty())?) };
+    let files = args.file.iter().map(|path| File::read(path)).collect::<Outcome<Vec<_>>>()?;
     let conversation = conversation(&session, &args).await?;
     let mut outbox = Outbox::open(&session.outbox()?)?;
     let Some(text) = text else {
         return each_line(&session, out, &args, conversation, &mut outbox).await;
     };
-    send(&session, out, &args, conversation, &mut outbox, text).await
+    let mut attachments = Vec::with_capacity(files.len());
+    for file in files {
+        let uploaded = session.http.upload(&file.name, file.bytes).await?;
+        attachments.push(Attach::from(&uploaded));
+    }
+    send(&session, out, &args, conversation, &mut outbox, text, attachments).await
+}
+
+/// A file on its way out, read before anything is sent.
+struct File {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl File {
+    fn read(path: &Path) -> Outcome<Self> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Self { name, bytes }),
+            Err(error) => usage(format!("cannot read {}: {error}", path.display())),
+        }
+    }
 }
 
 /// The text of the arguments, or else of standard input.
-fn whole_text(words: &[String]) -> Outcome<String> {
+fn whole_text(words: &[String], beside_files: bool) -> Outcome<String> {
+    if words.is_empty() && beside_files {
+        return Ok(String::new());
+    }
     let text = if words.is_empty() {
         if io::stdin().is_terminal() {
             note("Write the message, and end it with Ctrl-D on a line of its own.");
@@ -48,7 +74,7 @@ fn whole_text(words: &[String]) -> Outcome<String> {
     } else {
         words.join(" ")
     };
-    if text.trim().is_empty() { usage("there is nothing to send") } else { Ok(text) }
+    if text.trim().is_empty() && !beside_files { usage("there is nothing to send") } else { Ok(text) }
 }
 
 /// Where it goes; while the server cannot be reached, what the name meant the last time.
@@ -72,7 +98,7 @@ async fn each_line(
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         if !line.trim().is_empty() {
-            send(session, out, args, conversation, outbox, line).await?;
+            send(session, out, args, conversation, outbox, line, Vec::new()).await?;
         }
     }
     Ok(())
@@ -85,8 +111,10 @@ async fn send(
     conversation: ConversationId,
     outbox: &mut Outbox,
     text: String,
+    attachments: Vec<Attach>,
 ) -> Outcome {
     let mut draft = Draft::new(conversation, text);
+    draft.attachments = attachments;
     draft.reply_to = args.reply_to.map(Seq);
     draft.thread = args.thread.map(Seq);
     let client_id = draft.client_id.clone();

@@ -26,6 +26,40 @@ fn what_one_says_the_other_reads() {
 }
 
 #[test]
+fn d8_a_file_arrives_as_it_was_sent() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(path("plan.bin"), &bytes).unwrap();
+    std::fs::write(path("note.txt"), "short").unwrap();
+    let sent = anna.json(&[
+        "send",
+        "--to",
+        "@bert",
+        "--file",
+        &path("plan.bin"),
+        "--file",
+        &path("note.txt"),
+        "as promised",
+    ]);
+    let seq = sent[0]["seq"].to_string();
+    let shown = bert.run(&["read", "@anna"]).expect_code(0);
+    assert!(shown.contains("[file] plan.bin (1.2 MB)") && shown.contains("[file] note.txt (5 B)"), "{shown}");
+    let saved = bert.json(&["fetch", "@anna", &seq, "--output", &path("got.bin")]);
+    assert_eq!((&saved[0]["name"], &saved[0]["size"]), (&json!("plan.bin"), &json!(1_200_000)));
+    assert!(std::fs::read(path("got.bin")).unwrap() == bytes);
+    bert.run(&["fetch", "@anna", &seq, "--output", &path("got.bin")]).expect_code(2);
+    bert.run(&["fetch", "@anna", &seq, "--file", "2", "--output", &path("got.bin"), "--force"])
+        .expect_code(0);
+    assert_eq!(std::fs::read_to_string(path("got.bin")).unwrap(), "short");
+    bert.run(&["fetch", "@anna", &seq, "--file", "3", "--output", &path("none")]).expect_code(1);
+    anna.json(&["send", "--to", "@bert", "--file", &path("note.txt")]);
+    anna.run(&["send", "--to", "@bert", "--file", &path("absent")]).expect_code(2);
+}
+
+#[test]
 fn groups_are_made_found_joined_and_left() {
     let server = Server::start();
     let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));

@@ -190,9 +190,9 @@ fn o3_an_answer_stands_behind_what_its_author_had_seen() {
                 }
                 let text = format!("{name}-{number}");
                 let command = match say(group, &text, &text) {
-                    Command::Post { conversation, client_id, text, thread, .. } => {
+                    Command::Post { conversation, client_id, text, attachments, thread, .. } => {
                         let reply_to = (seen > Seq::ZERO).then_some(seen);
-                        Command::Post { conversation, client_id, text, reply_to, thread }
+                        Command::Post { conversation, client_id, text, attachments, reply_to, thread }
                     }
                     other => other,
                 };

@@ -12,7 +12,7 @@ mod file;
 
 use std::{collections::BTreeMap, path::Path};
 
-use chinwag_protocol::{Command, ConversationId, Millis, Posted, Refused, Seq};
+use chinwag_protocol::{Attach, Command, ConversationId, Millis, Posted, Refused, Seq};
 use serde::{Deserialize, Serialize};
 
 use file::JournalFile;
@@ -26,6 +26,9 @@ pub struct Draft {
     pub conversation: ConversationId,
     /// What it says.
     pub text: String,
+    /// The files it holds: uploaded before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attach>,
     /// The message it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Seq>,
@@ -40,7 +43,15 @@ impl Draft {
     /// A new message with an id of its own.
     pub fn new(conversation: ConversationId, text: impl Into<String>) -> Self {
         let (text, client_id) = (text.into(), crate::fresh_id());
-        Self { client_id, conversation, text, reply_to: None, thread: None, written_at: crate::now() }
+        Self {
+            client_id,
+            conversation,
+            text,
+            attachments: Vec::new(),
+            reply_to: None,
+            thread: None,
+            written_at: crate::now(),
+        }
     }
 
     /// The command that sends it.
@@ -49,7 +60,7 @@ impl Draft {
             conversation: self.conversation,
             client_id: self.client_id.clone(),
             text: self.text.clone(),
-            attachments: Vec::new(),
+            attachments: self.attachments.clone(),
             reply_to: self.reply_to,
             thread: self.thread,
         }

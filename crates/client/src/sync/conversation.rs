@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chinwag_protocol::{
-    ConversationChange, ConversationView, CursorMoved, Entry, Event, HistoryPage, Item, Position, Seq, UserId,
+    CallView, ConversationChange, ConversationView, CursorMoved, Entry, Event, HistoryPage, Item, Position, Seq, UserId,
 };
 
 use super::fold::{erase, fold};
@@ -75,6 +75,24 @@ impl Conversation {
                     mine.mentions.retain(|seq| seq != message);
                 }
             }
+            Event::CallStarted { media, via } => {
+                self.view.call = Some(CallView {
+                    call: entry.seq,
+                    by: entry.by,
+                    at: entry.at,
+                    media: *media,
+                    via: via.clone(),
+                    accepted: Vec::new(),
+                    declined: Vec::new(),
+                });
+            }
+            Event::CallAnswered { call: seq, accepted } => {
+                if let Some(call) = self.view.call.as_mut().filter(|call| call.call == *seq) {
+                    call.declined.retain(|user| *user != entry.by);
+                    if *accepted { &mut call.accepted } else { &mut call.declined }.push(entry.by);
+                }
+            }
+            Event::CallEnded { .. } => self.view.call = None,
             Event::Closed {} => {
                 self.view.closed = true;
                 self.view.handle = None;

@@ -45,7 +45,10 @@ pub fn fold(item: &mut Item, entry: &Entry) {
 /// Takes the text out of an entry, as the server does when a message is deleted.
 pub(super) fn erase(entry: &mut Entry) {
     match &mut entry.event {
-        Event::Message(body) => body.text.clear(),
+        Event::Message(body) => {
+            body.text.clear();
+            body.attachments.clear();
+        }
         Event::Edited { text, .. } => text.clear(),
         _ => {}
     }
