@@ -8,7 +8,7 @@ use std::{
 
 use chinwag_protocol::{
     Answer, ClientSignal, Command, ConversationId, Device, Entry, Event, LogId, Presence, Query, Refused,
-    Reply, Seq, ServerSignal, UserId,
+    Reply, Seq, ServerSignal, UserId, UserKind,
 };
 
 use super::{
@@ -32,6 +32,9 @@ const RECENT_MAX: usize = 16;
 
 /// Users in a newcomer's table.
 const TABLE_MAX: u16 = 200;
+
+/// The group that each account is a member of.
+const EVERYONE: ConversationId = ConversationId(1);
 
 /// One address.
 pub(super) struct Peer {
@@ -332,7 +335,8 @@ impl Peer {
             (Doing::Enter { back: false, heard }, Err(_)) => {
                 self.answer(&heard, "please_signin [Please sign in.]", shared);
             }
-            (Doing::Table, Ok(Given::Answer(Answer::Users(users)))) => {
+            (Doing::Table, Ok(Given::Answer(Answer::Members(members)))) => {
+                let users: Vec<_> = members.iter().map(|member| &member.profile).collect();
                 let watch = users.iter().filter(|user| !user.inactive).map(|user| user.id).collect();
                 for user in users.iter().filter(|user| !user.inactive) {
                     self.tell_here(user.id, addresses.get(&user.id).copied(), shared);
@@ -390,7 +394,7 @@ impl Peer {
     /// "For each existing user the two broadcasts."
     fn tell_table(&mut self, shared: &mut Shared) {
         if self.place.is_some() {
-            let query = Query::FindUsers { text: String::new(), limit: TABLE_MAX };
+            let query = Query::Members { conversation: EVERYONE, after: UserId(0), limit: TABLE_MAX };
             self.ask(Doing::Table, Question::Query(query), shared);
         }
     }
@@ -432,6 +436,7 @@ impl Peer {
         if let Event::Joined { user, .. } = &entry.event
             && place.seat.room(conversation).is_some_and(is_everyone)
             && !shared.here.contains_key(user)
+            && shared.people.get(*user).is_some_and(|profile| profile.kind != UserKind::Guest)
         {
             shared.news.push_back(News::Known(*user));
         }
@@ -524,5 +529,5 @@ impl Peer {
 }
 
 fn is_everyone(room: &Room) -> bool {
-    room.id == ConversationId(1)
+    room.id == EVERYONE
 }

@@ -52,10 +52,11 @@ pub(super) fn ask(gate: Arc<Gate>, line: Arc<Line>, ask: AskId, question: Questi
                 match result {
                     Ok(Slow::Given(given)) => line.answered(ask, Ok(given)),
                     Ok(Slow::Seated(seat, snapshot)) => {
-                        // First the answer, then the seat: entries come after it.
+                        // What the door asks when it hears this it may ask already; entries come after it.
+                        line.sit(seat);
                         gate.answer(line.id, ask, Ok(Given::SignedIn(snapshot)));
                         line.settled();
-                        line.sit(seat);
+                        line.begin();
                     }
                     Err(refused) => line.answered(ask, Err(refused)),
                 }

@@ -38,6 +38,8 @@ pub(super) struct Line {
     outgoing: Mutex<Outgoing>,
     answers: Mutex<VecDeque<(AskId, Result<Given, Refused>)>>,
     seat: Mutex<Option<Arc<Seat>>>,
+    /// The door knows who is signed in: entries may come.
+    begun: AtomicBool,
     held: AtomicBool,
     questions: AtomicU32,
     pace: Mutex<Paced>,
@@ -89,6 +91,7 @@ impl Line {
             outgoing: Mutex::default(),
             answers: Mutex::default(),
             seat: Mutex::default(),
+            begun: AtomicBool::new(false),
             held: AtomicBool::new(false),
             questions: AtomicU32::new(0),
             pace: Mutex::new(Paced { pace: limiter.pace(), until: None }),
@@ -134,7 +137,9 @@ impl Line {
 
     /// Whether entries may be told now.
     pub(super) fn takes_entries(&self) -> bool {
-        !self.held.load(Ordering::Acquire) && lock(&self.outgoing).bytes < WAITING_BYTES_HIGH
+        self.begun.load(Ordering::Acquire)
+            && !self.held.load(Ordering::Acquire)
+            && lock(&self.outgoing).bytes < WAITING_BYTES_HIGH
     }
 
     /// Stops or goes on telling entries.
@@ -148,9 +153,15 @@ impl Line {
         lock(&self.seat).clone()
     }
 
-    /// Signs somebody in; entries follow.
+    /// Signs somebody in, who may ask from now on.
     pub(super) fn sit(&self, seat: Seat) {
+        self.begun.store(false, Ordering::Release);
         *lock(&self.seat) = Some(Arc::new(seat));
+    }
+
+    /// Entries follow.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
         self.stirred.notify_one();
     }
 
