@@ -206,8 +206,9 @@ export class App implements Ask {
   }
 
   async signIn(who: Credentials): Promise<void> {
-    await http.signIn(who);
+    const { change_password } = await http.signIn(who);
     await this.#signedIn();
+    this.state.session.setChangePassword(change_password === true);
   }
 
   /** Ends the session and leaves nothing of it in this browser, unsent messages included. */
@@ -257,8 +258,10 @@ export class App implements Ask {
 
   // Asking.
 
-  command(command: Command): Promise<Reply> {
-    return this.#questions.command(command);
+  async command(command: Command): Promise<Reply> {
+    const reply = await this.#questions.command(command);
+    if ("change_password" in command) this.state.session.setChangePassword(false);
+    return reply;
   }
 
   query(query: Query): Promise<Answer> {

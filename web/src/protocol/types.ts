@@ -25,6 +25,11 @@ export type SessionId = number;
 export type InviteId = number;
 
 /**
+ * A password of an account for one door alone. Counts within the account, never reused.
+ */
+export type AppPasswordId = number;
+
+/**
  * The number of an entry in its log: 1, 2, 3 without gaps. Zero means "before the first".
  */
 export type Seq = number;
@@ -38,6 +43,94 @@ export type Millis = number;
  * Names one log. On the wire `"d"`, `"u12"` or `"c34"`.
  */
 export type LogId = string;
+
+/**
+ * Names a file by its content: the SHA-256 of its bytes. On the wire 64 hexadecimal digits in lower case.
+ *
+ * Knowing the name gives no right to the file: it is read through a message that holds it.
+ */
+export type FileId = string;
+
+/**
+ * A file that a message holds; also the answer to an upload.
+ */
+export type Attachment = {
+/**
+ * Which.
+ */
+file: FileId,
+/**
+ * What it was called by whoever posted it; at most 255 bytes, without folders and control characters.
+ */
+name: string,
+/**
+ * How many bytes.
+ */
+size: number,
+/**
+ * What the server found it to be, from its content; `application/octet-stream` if that is nothing well-known.
+ */
+media_type: string, };
+
+/**
+ * A file that a new message is to hold: one's own upload, or one of a message that one may see.
+ */
+export type Attach = {
+/**
+ * Which.
+ */
+file: FileId,
+/**
+ * What it is to be called.
+ */
+name: string,
+/**
+ * The message that holds it, if it is not one's own upload: forwarding.
+ */
+of?: [ConversationId, Seq], };
+
+/**
+ * What a call is for.
+ */
+export type CallMedia = "audio" | "video";
+
+/**
+ * Why a call ended.
+ */
+export type CallEnd = "ended" | "declined" | "missed" | "failed";
+
+/**
+ * A call that has not ended.
+ */
+export type CallView = {
+/**
+ * Its `call_started` entry, by which it is named.
+ */
+call: Seq,
+/**
+ * Who calls.
+ */
+by: UserId,
+/**
+ * Since when.
+ */
+at: Millis,
+/**
+ * What it is for.
+ */
+media: CallMedia,
+/**
+ * The door through which it was started, if not the native one: its caller sends no media that a browser reads.
+ */
+via?: string,
+/**
+ * Who accepted it, in that order; while there is nobody, it rings.
+ */
+accepted?: Array<UserId>,
+/**
+ * Who declined it, in that order.
+ */
+declined?: Array<UserId>, };
 
 /**
  * What sort of user.
@@ -199,6 +292,10 @@ closed?: boolean,
  */
 head: Position,
 /**
+ * The call that goes on or rings in it.
+ */
+call?: CallView,
+/**
  * One's own place in it; absent for those who are not members.
  */
 mine?: MyMembership,
@@ -330,7 +427,11 @@ needs_setup: boolean,
 /**
  * Whether new accounts become members of the group `Everyone`.
  */
-everyone: boolean, };
+everyone: boolean,
+/**
+ * The doors that are open now, by name.
+ */
+doors?: Array<string>, };
 
 /**
  * One event in its log.
@@ -381,6 +482,10 @@ reply_to?: Seq,
  * The first message of the thread it belongs to.
  */
 thread?: Seq,
+/**
+ * The files it holds; none once the message was deleted.
+ */
+attachments?: Array<Attachment>,
 /**
  * Members it mentions by handle.
  */
@@ -514,7 +619,31 @@ message: Seq, } } | { "unpinned": {
 /**
  * Which.
  */
-message: Seq, } } | { "closed": Record<symbol, never> } | { "hidden": Record<symbol, never> } | { "entered": {
+message: Seq, } } | { "call_started": {
+/**
+ * What for.
+ */
+media: CallMedia,
+/**
+ * The door it was started through, if not the native one.
+ */
+via?: string, } } | { "call_answered": {
+/**
+ * Which call.
+ */
+call: Seq,
+/**
+ * Or declined.
+ */
+accepted: boolean, } } | { "call_ended": {
+/**
+ * Which.
+ */
+call: Seq,
+/**
+ * Why.
+ */
+reason: CallEnd, } } | { "closed": Record<symbol, never> } | { "hidden": Record<symbol, never> } | { "entered": {
 /**
  * The conversation.
  */
@@ -683,7 +812,23 @@ session: SessionId, } } | { "end_other_sessions": Record<symbol, never> } | { "d
 /**
  * One's password.
  */
-password: string, } } | { "add_contact": {
+password: string, } } | { "create_app_password": {
+/**
+ * One's own id of this command.
+ */
+client_id: string,
+/**
+ * For which door: `tcp_json`.
+ */
+door: string,
+/**
+ * What to call it in the list.
+ */
+name?: string, } } | { "revoke_app_password": {
+/**
+ * Which.
+ */
+app_password: AppPasswordId, } } | { "add_contact": {
 /**
  * Whom.
  */
@@ -849,9 +994,13 @@ conversation: ConversationId,
  */
 client_id: string,
 /**
- * What.
+ * What; may be empty if there are attachments.
  */
 text: string,
+/**
+ * The files it holds; at most 20.
+ */
+attachments?: Array<Attach>,
 /**
  * The message it answers.
  */
@@ -919,7 +1068,39 @@ conversation: ConversationId,
 /**
  * Which.
  */
-message: Seq, } } | { "suspend": {
+message: Seq, } } | { "start_call": {
+/**
+ * Whom.
+ */
+conversation: ConversationId,
+/**
+ * One's own id of this command.
+ */
+client_id: string,
+/**
+ * What for.
+ */
+media?: CallMedia, } } | { "answer_call": {
+/**
+ * Where.
+ */
+conversation: ConversationId,
+/**
+ * Which.
+ */
+call: Seq,
+/**
+ * Or decline.
+ */
+accept: boolean, } } | { "end_call": {
+/**
+ * Where.
+ */
+conversation: ConversationId,
+/**
+ * Which.
+ */
+call: Seq, } } | { "suspend": {
 /**
  * Whom.
  */
@@ -977,7 +1158,23 @@ invite: InviteId,
 /**
  * The secret part of its link. Absent when the same command is answered again: it is told once.
  */
-token?: string, } } | { "reset_link": {
+token?: string, } } | { "app_password": {
+/**
+ * Which.
+ */
+app_password: AppPasswordId,
+/**
+ * The password. Absent when the same command is answered again: it is told once.
+ */
+secret?: string, } } | { "call": {
+/**
+ * Where.
+ */
+conversation: ConversationId,
+/**
+ * Its name.
+ */
+call: Seq, } } | { "reset_link": {
 /**
  * The secret part of the link.
  */
@@ -1099,7 +1296,7 @@ page?: string,
 /**
  * At most so many, 100 at the outside.
  */
-limit: number, } } | { "sessions": Record<symbol, never> } | { "invites": {
+limit: number, } } | { "sessions": Record<symbol, never> } | { "app_passwords": Record<symbol, never> } | { "invites": {
 /**
  * Of what.
  */
@@ -1166,6 +1363,31 @@ seen_at: Millis,
  * Whether it is connected now.
  */
 online: boolean, };
+
+/**
+ * One of one's own app passwords.
+ */
+export type AppPasswordView = {
+/**
+ * Which.
+ */
+app_password: AppPasswordId,
+/**
+ * The door that it opens.
+ */
+door: string,
+/**
+ * What its owner calls it; may be empty.
+ */
+name: string,
+/**
+ * When it was made.
+ */
+created_at: Millis,
+/**
+ * The day on which it was last used; absent: never.
+ */
+used_at?: Millis, };
 
 /**
  * An open invitation.
@@ -1267,7 +1489,7 @@ entries: Array<Entry>,
 /**
  * Whether there are more.
  */
-more: boolean, } } | { "search": SearchPage } | { "sessions": Array<SessionView> } | { "invites": Array<InviteInfo> } | { "online": Array<PresenceOf> };
+more: boolean, } } | { "search": SearchPage } | { "sessions": Array<SessionView> } | { "app_passwords": Array<AppPasswordView> } | { "invites": Array<InviteInfo> } | { "online": Array<PresenceOf> };
 
 /**
  * Whether somebody is there.
@@ -1424,7 +1646,11 @@ session: SessionId,
 /**
  * Its secret, shown once; absent if it went into a cookie.
  */
-token?: string, };
+token?: string,
+/**
+ * The password came with the account from another system and should be changed.
+ */
+change_password?: boolean, };
 
 /**
  * Where a client left off.

@@ -16,6 +16,8 @@ import { Observable } from "./observable";
 export type Phase = "starting" | "signed_out" | "signed_in";
 export type Link = "offline" | "connecting" | "catching_up" | "online";
 
+const change_password = "chinwag.change-password";
+
 export class Session extends Observable {
   phase: Phase = "starting";
   me: Profile | undefined;
@@ -24,6 +26,9 @@ export class Session extends Observable {
   contacts: readonly UserId[] = [];
   blocked: readonly UserId[] = [];
   server: ServerInfo | undefined;
+
+  /** The password came with the account from another system. Said at sign-in alone, so this browser remembers. */
+  changePassword = localStorage.getItem(change_password) !== null;
 
   /** How the connection is. */
   link: Link = "connecting";
@@ -40,6 +45,13 @@ export class Session extends Observable {
 
   setServer(server: ServerInfo): void {
     this.server = server;
+    this.changed();
+  }
+
+  setChangePassword(should: boolean): void {
+    if (should) localStorage.setItem(change_password, "1");
+    else localStorage.removeItem(change_password);
+    this.changePassword = should;
     this.changed();
   }
 
@@ -65,7 +77,7 @@ export class Session extends Observable {
     this.settings = { theme: "system" };
     this.contacts = [];
     this.blocked = [];
-    this.changed();
+    this.setChangePassword(false);
   }
 
   isContact(user: UserId): boolean {
