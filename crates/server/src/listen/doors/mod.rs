@@ -104,7 +104,15 @@ impl Doors {
             place.listens = listens;
             place.open = Some(gate);
         }
+        self.tell_open(shared);
         Ok(())
+    }
+
+    /// Says for which doors somebody can make an app password that works now.
+    fn tell_open(&self, shared: &Shared) {
+        let places = self.lock();
+        let open = places.iter().filter(|(_, place)| place.open.is_some()).map(|(name, _)| name.clone());
+        shared.messenger.set_doors(open.collect());
     }
 
     /// Every configured door, as administrators see it.
@@ -131,6 +139,7 @@ impl Doors {
             if let Some(gate) = gate {
                 gate.shutdown.cancel();
             }
+            self.tell_open(shared);
         } else if !is_open && open {
             self.open(name, shared).await.map_err(|(address, error)| {
                 let message = format!("cannot listen on {address}: {error}");
