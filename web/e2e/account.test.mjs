@@ -92,3 +92,55 @@ scenario("ending a session from another device signs it out at once", async (wor
     .waitFor();
   await phone.page.getByRole("button", { name: "Sign in", exact: true }).waitFor();
 });
+
+scenario("an app password is made beside the sessions, shown once, and taken back", async (world) => {
+  const account = await world.register("anna");
+  // As narrow as a phone.
+  const anna = await world.enter(account, { viewport: { width: 390, height: 844 } });
+  await anna.page.getByRole("button", { name: "Settings", exact: true }).click();
+  await anna.dialog.getByRole("button", { name: "Sessions" }).click();
+  await anna.dialog.getByLabel("Door").selectOption("tcp_json");
+  await anna.dialog.getByLabel(/^Name/).fill("old laptop");
+  await anna.dialog.getByRole("button", { name: "Make an app password" }).click();
+  const secret = await anna.dialog.locator("code").textContent();
+  assert.match(secret, /^([a-z2-9]{4}-){5}[a-z2-9]{4}$/);
+  const list = anna.dialog.getByRole("list", { name: "App passwords" });
+  await list.getByText("old laptop").waitFor();
+  await list.getByText("never used").waitFor();
+  const wider = await anna.dialog.evaluate((dialog) =>
+    [...dialog.querySelectorAll("section *")].some((one) => one.getBoundingClientRect().right > innerWidth),
+  );
+  assert.ok(!wider, "something is wider than the screen");
+  const { app_passwords } = await account.query({ app_passwords: {} });
+  assert.deepEqual(
+    app_passwords.map(({ door, name }) => [door, name]),
+    [["tcp_json", "old laptop"]],
+  );
+  await list.getByRole("button", { name: "Revoke old laptop" }).click();
+  await list.waitFor({ state: "detached" });
+  assert.equal(await anna.dialog.getByText(secret).count(), 0);
+});
+
+scenario("somebody from another system is asked to change his password until he does", async (world) => {
+  world.accept(refused);
+  const user = { _User__username: "alice", _User__password: "pw", _User__email: "alice@example.org" };
+  await world.server.import({ user_list: [user], message_list: [], notification_list: [] });
+  const alice = await world.visit(await world.context());
+  await alice.signIn("alice", "pw");
+  await alice.connected();
+  await alice.page.getByText("Your password came from another system").waitFor();
+  await alice.page.reload();
+  await alice.connected();
+  await alice.page.getByRole("button", { name: "Choose a new one" }).click();
+  await alice.dialog.getByLabel("Present password").fill("pw");
+  await alice.dialog.getByLabel("New password").fill("password1");
+  await alice.dialog.getByRole("button", { name: "Change password" }).click();
+  await alice.dialog.getByText("one of the first that anybody would guess").waitFor();
+  assert.equal(await alice.dialog.getByLabel("New password").getAttribute("aria-invalid"), "true");
+  await alice.dialog.getByLabel("New password").fill(password);
+  await alice.dialog.getByRole("button", { name: "Change password" }).click();
+  await alice.page.getByText("Your password came from another system").waitFor({ state: "detached" });
+  await alice.page.reload();
+  await alice.connected();
+  assert.equal(await alice.page.getByText("Your password came from another system").count(), 0);
+});

@@ -164,7 +164,11 @@ for (const colorScheme of ["light", "dark"]) {
       ]) {
         await screen.dialog.getByRole("button", { name: page, exact: true }).click();
         await screen.dialog.getByRole("heading", { name: page, exact: true }).waitFor();
-        if (page === "Sessions") await screen.dialog.getByText("this one").waitFor();
+        if (page === "Sessions") {
+          await screen.dialog.getByText("this one").waitFor();
+          await screen.dialog.getByRole("button", { name: "Make an app password" }).click();
+          await screen.dialog.locator("code").waitFor();
+        }
         await check(screen, page);
       }
       await close();

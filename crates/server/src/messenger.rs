@@ -271,7 +271,7 @@ impl Messenger {
         match command {
             Command::ChangePassword { old, new } => {
                 // Hashing is slow: what the rule will refuse in any case is refused before.
-                names::password(new)?;
+                names::password(new).map_err(|refused| refused.at("new"))?;
                 prepared.verified = self.verified(actor.user, old).await?;
                 prepared.password = Some(self.inner.hashing.hash(new).await?);
             }

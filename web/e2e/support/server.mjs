@@ -1,10 +1,11 @@
 // A real server process on a folder of its own. It is ended by its process id, and its folder goes with it.
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { promisify } from "node:util";
 
 // Tests write faster than people do; these rates are not what is tested here.
 const lifted = `[limits]
@@ -13,6 +14,8 @@ messages_per_conversation = { per_s = 1e6, burst = 1000000 }
 commands_per_account = { per_s = 1e6, burst = 1000000 }
 frames_per_connection = { per_s = 1e6, burst = 1000000 }
 queries_per_account = { per_s = 1e6, burst = 1000000 }
+[doors.tcp_json]
+listen = "127.0.0.1:0"
 `;
 
 export class Server {
@@ -44,6 +47,15 @@ export class Server {
   async stop() {
     const code = await this.#end("SIGTERM");
     if (code !== 0) throw new Error(`the server ended with ${code}: ${this.errors}`);
+  }
+
+  /** Takes over users of another system, while the server is stopped. */
+  async import(users) {
+    const file = join(this.folder, "users.json");
+    await writeFile(file, JSON.stringify(users));
+    await this.stop();
+    await promisify(execFile)(process.env.CHINWAG_BIN, ["import", file, "--data", join(this.folder, "data")]);
+    await this.restart();
   }
 
   /** Ends it if it runs, and removes what it wrote. */

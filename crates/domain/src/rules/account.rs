@@ -232,7 +232,7 @@ pub fn change_password(plan: &mut Plan<'_>, actor: &Actor, new: &str, prepared: 
     // The old password comes with the command: that is proof enough, once it was found right.
     rights.grounds.fresh = true;
     rights.need(Action::OwnSecrets)?;
-    names::new_password(new, &rights.user.handle)?;
+    names::new_password(new, &rights.user.handle).map_err(|refused| refused.at("new"))?;
     verified(plan, actor, prepared, "old")?;
     set_password(plan, actor.user, prepared)?;
     end_all(plan, actor.user, actor.user, Some(actor.session))?;
