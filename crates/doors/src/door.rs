@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, ops::Add, time::Duration};
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, Device, Entry, Profile, ProfileChange, Query, Refused, Reply,
-    ServerSignal, SignedIn, Snapshot,
+    Answer, Attachment, ClientSignal, Command, ConversationId, Device, Entry, Profile, ProfileChange, Query,
+    Refused, Reply, Seq, ServerSignal, SignedIn, Snapshot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -206,6 +206,24 @@ pub enum Question {
     Command(Command),
     /// Read something.
     Query(Query),
+    /// Take a file in, for a message that names it.
+    Upload {
+        /// What it is called.
+        name: String,
+        /// What it holds.
+        bytes: Vec<u8>,
+    },
+    /// Give out a file of a message.
+    Fetch {
+        /// Where.
+        conversation: ConversationId,
+        /// Which message.
+        message: Seq,
+        /// Which of its files, from 0.
+        index: u16,
+        /// A longer one is refused (`too_large`).
+        bytes_max: u64,
+    },
     /// What the built-in bot says to `/time`, without saying it in a conversation.
     Time {},
     /// What the built-in bot says to `/poem`.
@@ -232,4 +250,8 @@ pub enum Given {
     Answer(Answer),
     /// What the bot says.
     Text(String),
+    /// A file was taken in.
+    Uploaded(Attachment),
+    /// What a file holds.
+    File(Vec<u8>),
 }

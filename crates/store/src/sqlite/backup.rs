@@ -238,7 +238,7 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(S
 fn digest(
     from: &mut impl Read,
     most: Option<u64>,
-    each: &mut dyn FnMut(&[u8]) -> (),
+    each: &mut dyn FnMut(&[u8]),
 ) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut from = from.take(most.unwrap_or(u64::MAX));

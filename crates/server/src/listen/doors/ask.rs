@@ -92,6 +92,15 @@ async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Re
         Question::SignIn(device) => sit(gate, sign_in(gate, device, ip).await?.token, false).await,
         Question::Token(device) => Ok(Slow::Given(Given::Token(sign_in(gate, device, ip).await?))),
         Question::Enter { token } => sit(gate, Some(token), true).await,
+        Question::Upload { name, bytes } => {
+            let seat = line.seat().ok_or_else(Refused::not_signed_in)?;
+            Ok(Slow::Given(Given::Uploaded(messenger.upload_bytes(&seat.actor, &name, &bytes).await?)))
+        }
+        Question::Fetch { conversation, message, index, bytes_max } => {
+            let seat = line.seat().ok_or_else(Refused::not_signed_in)?;
+            let download = messenger.download(&seat.actor, conversation, message, index.into()).await?;
+            Ok(Slow::Given(Given::File(download.bytes(bytes_max).await?.to_vec())))
+        }
         Question::Time {} => {
             let user = line.seat().map(|seat| seat.actor.user);
             Ok(Slow::Given(Given::Text(messenger.time(user).await?)))
