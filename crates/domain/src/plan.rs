@@ -22,6 +22,7 @@ use crate::{
 pub struct Plan<'f> {
     facts: &'f dyn Facts,
     at: Millis,
+    now: Millis,
     entries: Vec<Entry>,
     changes: Vec<Change>,
 }
@@ -29,12 +30,23 @@ pub struct Plan<'f> {
 impl<'f> Plan<'f> {
     /// An empty plan over `facts`; its entries will bear the time `at`.
     pub fn new(facts: &'f dyn Facts, at: Millis) -> Self {
-        Self { facts, at, entries: Vec::new(), changes: Vec::new() }
+        Self { facts, at, now: at, entries: Vec::new(), changes: Vec::new() }
+    }
+
+    /// The same at another time by the wall: entries never get older, but clocks are put right.
+    #[must_use]
+    pub fn told(self, now: Millis) -> Self {
+        Self { now, ..self }
     }
 
     /// The time of this decision.
     pub fn at(&self) -> Millis {
         self.at
+    }
+
+    /// What the clock on the wall says: what has run out by a clock that was wrong for a moment has not run out.
+    pub fn now(&self) -> Millis {
+        self.now
     }
 
     /// Records that `by` did something: numbers the entry and draws its consequences.

@@ -27,6 +27,8 @@ pub(crate) const START: Millis = Millis(1_800_000_000_000);
 #[derive(Clone, Default)]
 pub(crate) struct World {
     pub(crate) at: Millis,
+    /// What the wall says, if it is something else.
+    pub(crate) now: Option<Millis>,
     pub(crate) users: BTreeMap<UserId, Arc<User>>,
     names: BTreeMap<String, Arc<Name>>,
     pub(crate) credentials: BTreeMap<UserId, Arc<Credentials>>,
@@ -76,7 +78,7 @@ impl World {
 
     /// Decides without keeping anything.
     pub(crate) fn consider(&self, request: &Request) -> Outcome {
-        let mut plan = Plan::new(self, self.at);
+        let mut plan = Plan::new(self, self.at).told(self.now.unwrap_or(self.at));
         let verdict = match rules::decide(&mut plan, request) {
             Ok(Done::Refused(refused)) => Err(refused),
             Ok(done) => Ok(done),

@@ -201,7 +201,7 @@ pub fn acting(plan: &Plan<'_>, actor: &Actor) -> Known<Arc<User>> {
 /// The same, with the session.
 fn signed_in(plan: &Plan<'_>, actor: &Actor) -> Known<(Arc<User>, Arc<Session>)> {
     let session = plan.session(actor.session)?.filter(|session| session.user == actor.user);
-    let session = session.filter(|session| sessions::is_live(session, plan.at()));
+    let session = session.filter(|session| sessions::is_live(session, plan.now()));
     let user = plan.user(actor.user)?.filter(|user| user.is_active());
     match (user, session) {
         (Some(user), Some(session)) => Ok((user, session)),

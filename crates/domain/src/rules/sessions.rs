@@ -88,7 +88,7 @@ pub(super) fn start(
 
 /// Ends sessions that have run out, and the longest unused ones above the limit.
 fn make_room(plan: &mut Plan<'_>, user: UserId) -> Known<()> {
-    let at = plan.at();
+    let at = plan.now();
     let mut sessions = plan.sessions(user)?;
     sessions.sort_by_key(|session| (is_live(session, at), session.seen_at, session.id));
     let over = (sessions.len() + 1).saturating_sub(SESSIONS_MAX);

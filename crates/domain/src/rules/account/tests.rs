@@ -191,6 +191,18 @@ fn sessions_end_when_told_when_unused_and_when_there_are_too_many() {
 }
 
 #[test]
+fn o4_a_clock_that_was_wrong_for_a_moment_ends_no_session() {
+    let mut world = World::founded();
+    let (anna, right) = (world.register("anna"), world.at);
+    world.at = Millis(world.at.0 + 400 * 24 * 3600 * 1000);
+    ask(&mut world, &anna, Command::EndOtherSessions {}, "not_signed_in");
+    // Entries keep the time that was recorded, however wrong.
+    world.register("bert");
+    world.now = Some(right);
+    ask(&mut world, &anna, Command::EndOtherSessions {}, "ok");
+}
+
+#[test]
 fn use_of_a_session_is_noted_once_an_hour() {
     let mut world = World::founded();
     let anna = world.register("anna");
