@@ -152,6 +152,7 @@ fn count(status: StatusCode) {
         _ => "5xx",
     };
     metrics::counter!("chinwag_http_answers_total", "class" => class).increment(1);
+    tracing::debug!(status = status.as_u16(), "a request was answered");
 }
 
 fn answer_fault(fault: Fault) -> Response<Body> {
