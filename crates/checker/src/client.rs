@@ -477,10 +477,15 @@ impl Client {
 
     fn refused(&mut self, call: u64, refused: &Refused) {
         let asked = self.link.asked.remove(&call);
-        if !matches!(refused.kind, Kind::Unavailable | Kind::TooMany | Kind::StorageFull) {
-            return self.note(What::Fail { call, code: refused.code.clone() });
+        let again = matches!(asked, Some(Asked::Post { probe: false, .. }));
+        match refused.kind {
+            // It may have happened; or it certainly did not, but was no answer to the question.
+            Kind::Unavailable => self.note(What::Info { call }),
+            Kind::TooMany | Kind::StorageFull if !again => self.note(What::Info { call }),
+            // Certainly not stored. Asked again, it takes its place then, behind others that did not have to be.
+            Kind::TooMany | Kind::StorageFull => self.note(What::Fail { call, code: refused.code.clone() }),
+            _ => return self.note(What::Fail { call, code: refused.code.clone() }),
         }
-        self.note(What::Info { call });
         if let Some(Asked::Post { message, probe: false }) = asked {
             self.link.again.push_back(message);
             std::thread::park_timeout(Duration::from_millis(20));

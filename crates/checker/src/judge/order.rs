@@ -178,6 +178,10 @@ fn devices(book: &Book<'_>, findings: &mut Findings) {
             What::Invoke { .. } => {
                 let Some((index, call)) = calls.next_if(|(_, call)| call.asked == line) else { continue };
                 let Op::Post { conversation, client_id, seen, body_hash } = call.op else { continue };
+                // Whoever was refused and asks again has given up his place.
+                if matches!(call.outcome, Outcome::Failed(_)) {
+                    continue;
+                }
                 let Some(post) = book.posts.get(&(call.user, client_id)) else { continue };
                 let Some((seq, told)) = post.done.filter(|_| *body_hash == post.body_hash) else { continue };
                 let key =
