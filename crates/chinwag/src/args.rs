@@ -479,6 +479,21 @@ pub(crate) enum Admin {
         /// Whose
         user: String,
     },
+    /// Show the doors to other chat systems, or open and stop one
+    #[command(after_help = "\
+A door that is stopped or opened here is as the configuration says again when the server starts again.
+
+Examples:
+  chinwag admin doors
+  chinwag admin doors --stop tcp_json")]
+    Doors {
+        /// Stops listening and closes its connections
+        #[arg(long, value_name = "NAME", conflicts_with = "start")]
+        stop: Option<String>,
+        /// Opens it again
+        #[arg(long, value_name = "NAME")]
+        start: Option<String>,
+    },
     /// Show or change the server's settings
     Settings {
         /// The server's name

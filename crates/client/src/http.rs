@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chinwag_protocol::{Answer, Command, Device, Kind, Query, Refused, Reply, ServerInfo, SignedIn};
+use chinwag_protocol::{
+    Answer, Command, Device, DoorView, Kind, Query, Refused, Reply, ServerInfo, SetDoor, SignedIn,
+};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, header};
 use hyper_util::rt::TokioIo;
@@ -108,6 +110,16 @@ impl Http {
     /// Asks to read.
     pub async fn query(&self, query: &Query) -> Result<Answer, ClientError> {
         self.ask(Method::POST, "/api/query", Some(query)).await
+    }
+
+    /// The doors to other chat systems; for administrators.
+    pub async fn doors(&self) -> Result<Vec<DoorView>, ClientError> {
+        self.ask::<(), _>(Method::GET, "/api/doors", None).await
+    }
+
+    /// Opens or stops a door; for administrators.
+    pub async fn set_door(&self, set: &SetDoor) -> Result<DoorView, ClientError> {
+        self.ask(Method::POST, "/api/doors", Some(set)).await
     }
 
     async fn ask<B: Serialize, A: DeserializeOwned>(

@@ -1,6 +1,6 @@
 //! `chinwag admin`: on a running server, with an administrator's session.
 
-use chinwag_protocol::{Command, Kind, Reply, ServerChange};
+use chinwag_protocol::{Command, Kind, Reply, ServerChange, SetDoor};
 use serde_json::json;
 
 use super::{
@@ -48,10 +48,37 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Admin) -> Outcome {
                 || format!("Ended all sessions of {}", out.name(&profile.name)),
             )
         }
+        Admin::Doors { stop, start } => doors(&session, out, stop, start).await,
         Admin::Settings { name, registration, everyone } => {
             settings(&session, out, name, registration, everyone).await
         }
     }
+}
+
+async fn doors(session: &Session, out: &Out, stop: Option<String>, start: Option<String>) -> Outcome {
+    let set = match (stop, start) {
+        (Some(name), _) => Some(SetDoor { name, open: false }),
+        (None, Some(name)) => Some(SetDoor { name, open: true }),
+        (None, None) => None,
+    };
+    let doors = match set {
+        Some(set) => vec![session.http.set_door(&set).await?],
+        None => session.http.doors().await?,
+    };
+    for door in &doors {
+        out.either(
+            || json!(door),
+            || {
+                let state = if door.open { "open" } else { "stopped" };
+                let (name, at) = (out.column(&door.name, 10), out.column(&door.listens.join(", "), 22));
+                format!("{name}  {state:<8}{at}  {} connected; {}", door.links, door.exposes)
+            },
+        )?;
+    }
+    if doors.is_empty() && !out.json {
+        note("No doors: chinwag serve --door NAME=ADDR:PORT opens one.");
+    }
+    Ok(())
 }
 
 async fn users(session: &Session, out: &Out, text: &str) -> Outcome {
