@@ -92,6 +92,7 @@ pub(crate) fn makes_room(request: &Request) -> bool {
             | Command::EndSession { .. }
             | Command::EndOtherSessions { .. }
             | Command::EndSessionsOf { .. }
+            | Command::RevokeAppPassword { .. }
             | Command::Suspend { .. }
     )
 }

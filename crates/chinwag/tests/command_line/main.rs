@@ -103,6 +103,37 @@ fn an_app_password_is_shown_once_listed_and_taken_back() {
 }
 
 #[test]
+fn users_of_another_system_come_over_while_the_server_is_stopped() {
+    let mut server = Server::start();
+    let (anna, alice) = (Person::register(&server, "anna"), Person::new(&server));
+    let folder = server.data().to_str().expect("a plain path").to_owned();
+    let file = format!("{folder}/users.json");
+    let users = json!({
+        "user_list": [{"_User__username": "alice", "_User__password": "pw", "_User__email": "alice"},
+                      {"_User__username": "ben", "_User__password": "pw", "_User__email": "b@x"}],
+        "message_list": [{"_Message__user_from": {"_User__username": "ben"},
+                          "_Message__user_to": {"_User__username": "alice"}, "_Message__content": "while you were out"}],
+        "notification_list": []
+    });
+    std::fs::write(&file, users.to_string()).expect("written");
+    let import = ["import", &file, "--data", &folder];
+    let why = anna.run(&import).expect_errors(1);
+    assert!(why.contains("is running: stop it first"), "{why}");
+    server.kill();
+    let would = anna.run(&["import", &file, "--data", &folder, "--dry-run"]).expect_code(0);
+    let lines = anna.json(&import);
+    assert_eq!(lines[3], json!({"imported": 3, "known": 0, "refused": 0, "notices": 0, "dry_run": false}));
+    assert_eq!(lines[0]["outcome"], "imported");
+    assert!(would.contains("3 imported"), "{would}");
+    assert_eq!(anna.json(&import)[3]["known"], 3);
+    server.restart();
+    let hint = alice.input(&["login", "alice", "--password-stdin"], "pw\n").expect_errors(0);
+    assert!(hint.contains("another system"), "{hint}");
+    assert_eq!(alice.json(&["groups", "list", "ben"])[0]["unread"], 1);
+    alice.run(&["send", "--to", "@anna", "here I am"]).expect_code(0);
+}
+
+#[test]
 fn every_end_has_its_exit_code() {
     let server = Server::start();
     let (anna, nobody) = (Person::register(&server, "anna"), Person::new(&server));

@@ -28,6 +28,11 @@ impl Server {
         Self { data, child, url }
     }
 
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -153,6 +158,12 @@ impl Ended {
     pub(crate) fn expect_code(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{}: {}{}", self.arguments, self.output, self.errors);
         self.output
+    }
+
+    /// The same, for what stands on standard error.
+    pub(crate) fn expect_errors(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}: {}{}", self.arguments, self.output, self.errors);
+        self.errors
     }
 }
 

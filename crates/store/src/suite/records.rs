@@ -5,12 +5,13 @@ use std::sync::Arc;
 use chinwag_domain::{
     facts::Facts,
     record::{
-        Call, Change, Conversation, Counter, Credentials, Holding, Invite, Member, Name, OneTime, Owner,
-        Purpose, Relation, Server, Session, Standing, User,
+        AppPassword, Call, Change, Conversation, Counter, Credentials, GuestFrom, Holding, Invite, Member,
+        Name, OneTime, Owner, Purpose, Relation, Server, Session, Standing, User,
     },
 };
 use chinwag_protocol::{
-    CallMedia, CallView, ConversationId, FileId, InviteId, Millis, Registration, Role, Seq, SessionId, UserId,
+    AppPasswordId, CallMedia, CallView, ConversationId, FileId, InviteId, Millis, Registration, Role, Seq,
+    SessionId, UserId,
 };
 
 use super::bed::{Bed, group_named, member, user_named};
@@ -33,7 +34,7 @@ fn session(id: u32, user: u32, token: u8) -> Change {
         token: [token; 32],
         device: "a device".into(),
         door: String::new(),
-        app_password: None,
+        app_password: (id == 2).then_some(AppPasswordId(1)),
         started_at: Millis(1),
         confirmed_at: Millis(2),
         seen_at: Millis(3),
@@ -69,8 +70,24 @@ pub(super) fn records_are_kept_whole(bed: &mut Bed) {
         bot: UserId(1),
         has_admin: false,
     };
-    let secret =
-        Credentials { user: UserId(7), password: "$argon2id$".into(), version: 3, ..Credentials::default() };
+    let app_password = AppPassword {
+        id: AppPasswordId(2),
+        door: "tcp_json".into(),
+        name: "old \"laptop\" ☃".into(),
+        secret: [7; 32],
+        created_at: Millis(5),
+        used_at: Some(Millis(6)),
+    };
+    let secret = Credentials {
+        user: UserId(7),
+        password: "$argon2id$".into(),
+        version: 3,
+        guest: Some(GuestFrom { address: "2001:db8::1".into(), door: "udp_ack".into() }),
+        app_passwords: vec![AppPassword { used_at: None, ..app_password.clone() }, app_password],
+        app_passwords_made: 2,
+        imported: true,
+        change_password: true,
+    };
     keep(
         bed,
         vec![
