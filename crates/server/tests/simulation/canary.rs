@@ -21,12 +21,14 @@ pub(crate) enum Canary {
     CursorOverwritten,
     /// M4: an ended session keeps its connections.
     RevokeWithoutClosing,
+    /// D5: a definite refusal is told and not kept, so that a copy that comes later is done.
+    RefusalForgotten,
     /// C2: a client forgets with its connection what was read and not yet told.
     ReadForgottenAtCut,
 }
 
 impl Canary {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::AckBeforeCommit,
         Self::DedupeForgottenAtCrash,
         Self::MissingForgotten,
@@ -36,6 +38,7 @@ impl Canary {
         Self::SnapshotThenSubscribe,
         Self::CursorOverwritten,
         Self::RevokeWithoutClosing,
+        Self::RefusalForgotten,
         Self::ReadForgottenAtCut,
     ];
 }
@@ -51,6 +54,7 @@ impl Canary {
             Self::SnapshotThenSubscribe => &["L3"],
             Self::CursorOverwritten => &["C1"],
             Self::RevokeWithoutClosing => &["M4"],
+            Self::RefusalForgotten => &["D5"],
             Self::ReadForgottenAtCut => &["L3"],
         }
     }

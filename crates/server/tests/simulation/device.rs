@@ -58,6 +58,8 @@ pub(crate) struct Device {
     /// Up to where the server has noted what was read, as far as it said so before it had told everything else.
     noted: BTreeMap<ConversationId, Seq>,
     resumed: bool,
+    /// Where its person goes when he is told that he cannot write there.
+    pub(crate) wants_in: Option<ConversationId>,
     next_id: u64,
     canary: Option<Canary>,
 }
@@ -85,6 +87,7 @@ impl Device {
             read: BTreeMap::new(),
             noted: BTreeMap::new(),
             resumed: false,
+            wants_in: None,
             next_id: 0,
             canary,
         }
@@ -374,6 +377,9 @@ impl Device {
                         Some(_) => {
                             oracle.refuse(self.user, &draft.text);
                             self.drafts.retain(|other| other.client_id != draft.client_id);
+                            if let Some(conversation) = self.wants_in.take() {
+                                self.command(Command::Join { conversation }, out);
+                            }
                         }
                     },
                 }

@@ -10,7 +10,7 @@ use std::{
 
 use chinwag_domain::{
     Ask, Committed, Known, Plan, Reader, Request, Stop, Store,
-    port::{Reading, Verdict},
+    port::{Done, Reading, Verdict},
     record::Cursor,
     rules,
 };
@@ -149,8 +149,7 @@ impl Disk {
             }
             let request = self.spoil(request, crashes);
             let state = ahead.as_mut().unwrap_or(&mut inner.state);
-            let (entries, verdict) =
-                state.decide(&|plan, request| rules::decide(plan, request), at, &request);
+            let (entries, verdict) = state.decide(&|plan, request| self.decide(plan, request), at, &request);
             entries_now.extend(entries.iter().cloned());
             batch.push(Committed { entries, ticket, verdict });
         }
@@ -174,7 +173,7 @@ impl Disk {
             let Some(Ask { request, ticket }) = inner.waiting.pop_front() else { break };
             if reached {
                 let request = self.spoil(request, crashes);
-                let decide = |plan: &mut Plan<'_>, request: &Request| rules::decide(plan, request);
+                let decide = |plan: &mut Plan<'_>, request: &Request| self.decide(plan, request);
                 recorded.extend(inner.state.decide(&decide, at, &request).0);
             }
             batch.push(Committed { entries: Vec::new(), ticket, verdict: Err(stopped()) });
@@ -207,6 +206,13 @@ impl Disk {
         inner.crashes += 1;
         let written = inner.written.clone();
         *inner.state.cursors_mut() = written.into_iter().collect();
+    }
+
+    fn decide(&self, plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
+        match rules::decide(plan, request)? {
+            Done::Refused(refused) if self.canary == Some(Canary::RefusalForgotten) => Err(refused.into()),
+            done => Ok(done),
+        }
     }
 
     /// What a store would decide that forgets in a crash what it has seen.

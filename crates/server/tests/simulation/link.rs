@@ -100,6 +100,8 @@ pub(crate) struct Link {
     /// How much of a frame that is still being written the client has taken out of the pipe.
     drained: usize,
     pub(crate) from_client: VecDeque<ClientFrame>,
+    /// Nothing is read from the client before this: who is too fast is kept waiting.
+    pub(crate) paused_until: Millis,
     token: [u8; 32],
     actor: Option<Actor>,
     key: Option<Key>,
@@ -122,6 +124,7 @@ impl Link {
             piped: 0,
             drained: 0,
             from_client: VecDeque::from([ClientFrame::Hello(hello)]),
+            paused_until: Millis(0),
             token,
             actor: None,
             key: None,
@@ -390,6 +393,7 @@ impl Link {
             return Ok(true);
         }
         if self.outbox.may_ask()
+            && around.now >= self.paused_until
             && let Some(frame) = self.from_client.pop_front()
         {
             self.frame(around, frame);

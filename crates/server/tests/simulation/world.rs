@@ -17,7 +17,8 @@ use chinwag_domain::{
     port::{Done, Verdict},
 };
 use chinwag_protocol::{
-    Entry, Event, LogId, Millis, Registration, Seq, ServerFrame, ServerSignal, SessionId, UserId,
+    ConversationId, Entry, Event, LogId, Millis, Registration, Seq, ServerFrame, ServerSignal, SessionId,
+    UserId,
 };
 use chinwag_server::{
     hub::{self, Clock, Hub, Inbox, frame},
@@ -28,7 +29,7 @@ use chinwag_server::{
 use crate::{
     canary::Canary,
     chance::Chance,
-    device::Device,
+    device::{Device, Draft},
     disk::Disk,
     link::{Around, Link},
     oracle::Oracle,
@@ -509,7 +510,7 @@ impl World {
         let now = self.now();
         let chosen = self.chance.below(self.devices.len());
         let ms = self.chance.between(10, 2_000) as i64;
-        match self.chance.below(12) {
+        match self.chance.below(13) {
             0..=4 => self.cut(chosen),
             5 | 6 => self.devices[chosen].stalled_until = Millis(now.0 + ms),
             7 => self.crash(),
@@ -524,6 +525,7 @@ impl World {
                 self.full_until = Millis(now.0 + ms);
             }
             10 => self.restart(chosen),
+            11 => self.repeat_elsewhere(chosen, ms),
             _ => self.connect_twice(chosen),
         }
     }
@@ -548,6 +550,25 @@ impl World {
         if self.devices[chosen].link.is_some() {
             self.devices[chosen].lost(later);
         }
+    }
+
+    /// Somebody writes where he may not be a member, on a connection that is read late, and comes back on another one;
+    /// when he is told there that he cannot, he joins. Then the first copy is read.
+    fn repeat_elsewhere(&mut self, chosen: usize, ms: i64) {
+        let Some(index) = self.devices[chosen].link.filter(|_| self.devices[chosen].online) else { return };
+        self.note(|| format!("device {chosen} repeats on another connection what is still to be read"));
+        let conversation = ConversationId(1 + self.chance.below(8) as u32);
+        self.numbers += 1;
+        let (number, now) = (self.numbers, self.now());
+        let text = format!("said {number}");
+        let device = &mut self.devices[chosen];
+        device.post(Draft::new(number, conversation, text, (None, None)));
+        device.wants_in = Some(conversation);
+        let mut out = Vec::new();
+        device.tick(now, &mut out);
+        device.lost(now);
+        self.links[index].paused_until = Millis(now.0 + ms);
+        self.links[index].from_client.extend(out);
     }
 
     fn restart(&mut self, chosen: usize) {
