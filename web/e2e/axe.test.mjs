@@ -20,6 +20,7 @@ async function seed(world) {
   await ben.say(group, "```\nlet it = grow();\n```");
   await ben.say(group, "> quoted\n\n- one\n- two", { reply_to: root });
   await ben.say(group, "in a thread", { thread: root });
+  await ben.say(group, "", { attachments: [await ben.upload("plan.txt", Buffer.from("dig, sow"))] });
   await ben.say(group, "look @anna");
   await ben.command({ react: { conversation: group, message: root, emoji: "🎉" } });
   await anna.command({ pin: { conversation: group, message: root } });

@@ -7,6 +7,7 @@ import { type Credentials, http } from "./connection/http";
 import { Socket } from "./connection/socket";
 import type {
   Answer,
+  Attachment,
   ClientSignal,
   Closing,
   Command,
@@ -82,6 +83,8 @@ export async function browser(): Promise<Surroundings> {
 }
 
 export interface PostOptions {
+  /** Files that were handed over before. */
+  attachments?: Attachment[];
   replyTo?: Seq;
   thread?: Seq;
 }
@@ -329,6 +332,7 @@ export class App implements Ask {
       conversation,
       text,
       written_at: Date.now(),
+      ...(options.attachments?.length ? { attachments: options.attachments } : {}),
       ...(options.replyTo === undefined ? {} : { reply_to: options.replyTo }),
       ...(options.thread === undefined ? {} : { thread: options.thread }),
     });

@@ -45,6 +45,23 @@ export class Account {
       .seq;
   }
 
+  /** Hands a file over; what a message is told of it. */
+  async upload(name, bytes) {
+    const response = await fetch(`${this.server.origin}/api/files?name=${encodeURIComponent(name)}`, {
+      method: "POST",
+      headers: { "content-type": "application/octet-stream", authorization: `Bearer ${this.token}` },
+      body: bytes,
+    });
+    if (!response.ok) throw new Error(`${name}: ${response.status} ${await response.text()}`);
+    const { file } = await response.json();
+    return { file, name };
+  }
+
+  /** Calls a conversation; the number of the call. */
+  async call(conversation, media = "audio") {
+    return (await this.command({ start_call: { conversation, client_id: randomUUID(), media } })).call.call;
+  }
+
   /** The texts of a conversation as the server has them, oldest first. */
   async texts(conversation) {
     const { history } = await this.query({ history: { conversation, anchor: "latest", limit: 100 } });

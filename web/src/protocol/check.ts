@@ -90,6 +90,9 @@ export function isEntry(value: unknown): value is Entry {
 
 type KeyOf<U> = U extends unknown ? keyof U : never;
 
+const isFile = (value: unknown) =>
+  isObject(value) && isText(value.name) && isNumber(value.size) && isText(value.media_type);
+const areFiles = (value: unknown) => value === undefined || (Array.isArray(value) && value.every(isFile));
 const aboutUser = (body: Fields) => isNumber(body.user);
 const aboutMessage = (body: Fields) => isNumber(body.message);
 const events = new Map<KeyOf<Event>, (body: Fields) => boolean>([
@@ -99,13 +102,16 @@ const events = new Map<KeyOf<Event>, (body: Fields) => boolean>([
   ["banned", aboutUser],
   ["unbanned", aboutUser],
   ["role_changed", (body) => aboutUser(body) && isText(body.role)],
-  ["message", (body) => isText(body.text) && isNumber(body.number)],
+  ["message", (body) => isText(body.text) && isNumber(body.number) && areFiles(body.attachments)],
   ["edited", (body) => aboutMessage(body) && isText(body.text)],
   ["deleted", aboutMessage],
   ["reacted", (body) => aboutMessage(body) && isText(body.emoji)],
   ["unreacted", (body) => aboutMessage(body) && isText(body.emoji)],
   ["pinned", aboutMessage],
   ["unpinned", aboutMessage],
+  ["call_started", (body) => isText(body.media)],
+  ["call_answered", (body) => isNumber(body.call)],
+  ["call_ended", (body) => isNumber(body.call) && isText(body.reason)],
   ["entered", (body) => isView(body.conversation)],
   ["departed", (body) => isNumber(body.conversation)],
   ["contact_added", aboutUser],

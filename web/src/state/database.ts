@@ -1,6 +1,7 @@
 /** What this browser keeps between visits, and in one place so that it can be thrown away in one go. */
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type {
+  Attachment,
   ConversationId,
   ConversationView,
   LogId,
@@ -36,6 +37,8 @@ export interface Outgoing {
   user: UserId;
   conversation: ConversationId;
   text: string;
+  /** Files that the server has already. */
+  attachments?: Attachment[];
   reply_to?: Seq;
   thread?: Seq;
   written_at: number;

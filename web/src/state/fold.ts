@@ -5,6 +5,7 @@
  * Invariant: nothing is changed in place. A changed thing is a new object, so a view can compare by identity.
  */
 import type {
+  CallView,
   ConversationView,
   Entry,
   Event,
@@ -61,6 +62,8 @@ export function isShown(entry: Entry): boolean {
     "removed" in event ||
     "role_changed" in event ||
     "pinned" in event ||
+    "call_started" in event ||
+    "call_ended" in event ||
     "closed" in event
   );
 }
@@ -72,9 +75,9 @@ export function foldItem(item: Item, entry: Entry): Item {
   const state = { ...foldState(before, entry), changed: entry.seq };
   if (!("deleted" in entry.event)) return { ...item, state };
   const body = messageOf(item);
-  return body
-    ? { entry: { ...item.entry, event: { message: { ...body, text: "" } } }, state }
-    : { ...item, state };
+  if (!body) return { ...item, state };
+  const { attachments: _, ...rest } = body;
+  return { entry: { ...item.entry, event: { message: { ...rest, text: "" } } }, state };
 }
 
 function foldState(state: MessageState, entry: Entry): MessageState {
@@ -140,7 +143,13 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
       next.mine = { ...next.mine, role: event.role_changed.role };
   } else if ("deleted" in event) {
     if (next.mine) next.mine = withMentions(next.mine, (seq) => seq !== event.deleted.message);
-  } else if ("closed" in event) {
+  } else if ("call_started" in event) {
+    next.call = { call: entry.seq, by: entry.by, at: entry.at, ...event.call_started };
+  } else if ("call_answered" in event) {
+    if (next.call?.call === event.call_answered.call)
+      next.call = answered(next.call, entry.by, event.call_answered.accepted);
+  } else if ("call_ended" in event) delete next.call;
+  else if ("closed" in event) {
     next.closed = true;
     delete next.handle;
   }
@@ -158,6 +167,15 @@ function foldMessage(view: ConversationView, entry: Entry, body: MessageBody, me
   } else if (body.mentions_all || body.mentions?.includes(me)) {
     view.mine = { ...view.mine, mentions: [...(view.mine.mentions ?? []), entry.seq].slice(0, mentions_max) };
   }
+}
+
+/** What is empty is absent, as on the wire. */
+function answered(call: CallView, by: UserId, accepted: boolean): CallView {
+  const { declined: before, ...rest } = call;
+  const declined = (before ?? []).filter((user) => user !== by);
+  if (!accepted) declined.push(by);
+  const next: CallView = accepted ? { ...rest, accepted: [...(rest.accepted ?? []), by] } : rest;
+  return declined.length > 0 ? { ...next, declined } : next;
 }
 
 const mentions_max = 100;

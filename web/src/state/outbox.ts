@@ -6,7 +6,7 @@
  * conversation messages are sent one after the other, so that the order of writing is the order of the log.
  *
  * A refusal that can pass (`unavailable`, `too_many`, `storage_full`, `not_signed_in`) is waited out; any other is
- * shown with the message, for the writer to retry or discard.
+ * final for this `client_id`, and shown with the message, for the writer to discard or to try as a new one.
  */
 import { type Ask, RefusedError } from "../connection/ask";
 import type { ConversationId, Entry, Posted, Refused, Seq, UserId } from "../protocol/types";
@@ -28,7 +28,7 @@ type Note =
   | { posted: { client_id: string; posted: Posted } }
   | { failed: { client_id: string; refused: Refused } }
   | { retry: string }
-  | { retried: string }
+  | { retried: { client_id: string; as: string } }
   | { discard: string }
   | { discarded: string };
 
@@ -125,7 +125,7 @@ export class Outbox extends Observable {
     this.#pump();
   }
 
-  /** Tries a failed message again. */
+  /** Tries a failed message again, under a new id: the old one is refused for ever. */
   async retry(client_id: string): Promise<void> {
     if (this.needs.leader.leading) await this.#retry(client_id);
     else this.#tell({ retry: client_id });
@@ -186,12 +186,13 @@ export class Outbox extends Observable {
     this.#busy.add(one.conversation);
     this.#update(one.client_id, { state: "sending" });
     try {
-      const { conversation, client_id, text, reply_to, thread } = one;
+      const { conversation, client_id, text, attachments, reply_to, thread } = one;
       const reply = await this.needs.ask.command({
         post: {
           conversation,
           client_id,
           text,
+          ...(attachments ? { attachments: attachments.map(({ file, name }) => ({ file, name })) } : {}),
           ...(reply_to === undefined ? {} : { reply_to }),
           ...(thread === undefined ? {} : { thread }),
         },
@@ -248,9 +249,13 @@ export class Outbox extends Observable {
 
   async #retry(client_id: string): Promise<void> {
     if (this.#all.get(client_id)?.state !== "failed") return;
-    this.#unfail(client_id);
-    this.#tell({ retried: client_id });
-    await this.#store(client_id);
+    const as = newClientId();
+    // On disk before it is sent, as any new message.
+    this.#saving.add(as);
+    this.#renew(client_id, as);
+    this.#tell({ retried: { client_id, as } });
+    await this.#store(as, client_id);
+    this.#saving.delete(as);
     this.#pump();
   }
 
@@ -263,11 +268,15 @@ export class Outbox extends Observable {
     await this.#forget(client_id);
   }
 
-  #unfail(client_id: string): void {
-    const found = this.#all.get(client_id);
-    if (!found) return;
-    const { failed: _, ...rest } = found;
-    this.#all.set(client_id, { ...rest, state: "waiting" });
+  /** The same message in the same place, as a new one. */
+  #renew(client_id: string, as: string): void {
+    const all = [...this.#all];
+    this.#all.clear();
+    for (const [id, one] of all) {
+      const { failed: _, ...rest } = one;
+      if (id === client_id) this.#all.set(as, { ...rest, client_id: as, state: "waiting" });
+      else this.#all.set(id, one);
+    }
     this.#moved();
   }
 
@@ -281,7 +290,7 @@ export class Outbox extends Observable {
     } else if ("posted" in note) this.#settle(note.posted.client_id, note.posted.posted);
     else if ("failed" in note)
       this.#update(note.failed.client_id, { state: "failed", failed: note.failed.refused });
-    else if ("retried" in note) this.#unfail(note.retried);
+    else if ("retried" in note) this.#renew(note.retried.client_id, note.retried.as);
     else if ("discarded" in note) {
       if (this.#all.delete(note.discarded)) this.#moved();
     } else if (this.needs.leader.leading) {
@@ -301,12 +310,12 @@ export class Outbox extends Observable {
     this.#moved();
   }
 
-  /** Writes down how a message stands. */
-  async #store(client_id: string): Promise<void> {
+  /** Writes down how a message stands, which may have been kept under another id. */
+  async #store(client_id: string, kept_as = client_id): Promise<void> {
     const found = this.#all.get(client_id);
     if (!found) return;
     const { state: _state, seq: _seq, order: _order, ...outgoing } = found;
-    await this.#write(client_id, outgoing);
+    await this.#write(kept_as, outgoing);
   }
 
   async #forget(client_id: string): Promise<void> {

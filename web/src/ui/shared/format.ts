@@ -25,6 +25,26 @@ function firstLetter(word: string): string {
   return "";
 }
 
+/** 1.2 MB. */
+export function sizeOf(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB"];
+  let size = bytes;
+  let unit = 0;
+  while (size >= 999.95 && unit < units.length - 1) {
+    size /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? size : size.toFixed(1)} ${units[unit]}`;
+}
+
+/** 3 min, 2 h 5 min; less than a minute in seconds. */
+export function durationOf(ms: Millis): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
 /** 14:05. */
 export function timeOf(at: Millis): string {
   return clock.format(at);

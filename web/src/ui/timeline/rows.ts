@@ -79,6 +79,7 @@ function keyOf(item: Item): string {
 function isShown(entry: Entry, direct: boolean): boolean {
   const event = entry.event;
   if ("message" in event || "pinned" in event || "closed" in event) return true;
+  if ("call_started" in event || "call_ended" in event) return true;
   if (direct) return false;
   return (
     "created" in event ||

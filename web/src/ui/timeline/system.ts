@@ -1,6 +1,7 @@
 /** What happened in a conversation besides messages, in words. Names are parts of their own, to be isolated. */
-import type { ConversationChange, Entry } from "../../protocol/types";
-import { listOf } from "../shared/format";
+import type { CallEnd, CallMedia, ConversationChange, Entry } from "../../protocol/types";
+import { app } from "../app";
+import { durationOf, listOf } from "../shared/format";
 import { nameOf } from "../use";
 
 export interface Said {
@@ -36,8 +37,27 @@ export function saidOf(entries: readonly Entry[]): Said {
   }
   if ("changed" in event) return { text: `${by} ${changed(event.changed)}` };
   if ("pinned" in event) return { text: `${by} pinned a message`, jump: event.pinned.message };
+  if ("call_started" in event) return { text: `${by} started ${callName(event.call_started.media)}` };
+  if ("call_ended" in event) return { text: callEnded(entry, event.call_ended) };
   if ("closed" in event) return { text: `${by} closed this conversation` };
   return { text: "" };
+}
+
+function callName(media: CallMedia): string {
+  return media === "video" ? "a video call" : "an audio call";
+}
+
+function callEnded(entry: Entry, { call, reason }: { call: number; reason: CallEnd }): string {
+  const id = Number(entry.log.slice(1));
+  const started = app.timeline(id).items.find((item) => item.entry.seq === call)?.entry;
+  const by = started ? nameOf(started.by, "you") : undefined;
+  const from = by ? ` from ${by}` : "";
+  if (reason === "missed") return `Missed call${from}`;
+  if (reason === "declined") return `${nameOf(entry.by)} declined the call${from}`;
+  const lasted = started ? `, after ${durationOf(entry.at - started.at)}` : "";
+  return reason === "failed"
+    ? `The call was cut off${lasted}`
+    : `${nameOf(entry.by)} ended the call${lasted}`;
 }
 
 function joined(entries: readonly Entry[], entry: Entry): string {
