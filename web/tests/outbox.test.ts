@@ -189,10 +189,16 @@ describe("two tabs", () => {
     expect(failed).toMatchObject({ state: "failed", failed: refused });
     await second.app.retry(failed?.client_id ?? "");
     await settled();
-    expect(first.socket.posts.map((post) => post.client_id)).toEqual([failed?.client_id, failed?.client_id]);
+    // What was refused is refused for ever: a new attempt is a new message.
+    const ids = first.socket.posts.map((post) => post.client_id);
+    expect(ids).toHaveLength(2);
+    expect(new Set(ids).size).toBe(2);
+    expect(first.app.state.outbox.pending(2)).toMatchObject([{ client_id: ids[1], state: "sending" }]);
+    const kept = await (await browser.database()).getAll("outbox");
+    expect(kept.map((one) => one.client_id)).toEqual([ids[1]]);
     first.socket.say({ refused: { id: first.socket.posts[1]?.id ?? 0, refused } });
     await settled();
-    await second.app.discard(failed?.client_id ?? "");
+    await second.app.discard(ids[1] ?? "");
     await settled();
     expect(first.app.state.outbox.pending(2)).toEqual([]);
     expect(second.app.state.outbox.pending(2)).toEqual([]);
