@@ -49,6 +49,10 @@ const STRIKES_MAX: u8 = 3;
 const WRITE_FRAMES_MAX: usize = 64;
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
+/// What the kernel may hold for a peer that takes nothing; it takes the double, for its own needs. Left alone it would
+/// hold some MiB for each, without anybody noticing.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
 }
@@ -93,6 +97,10 @@ pub async fn run(
     credential: Option<String>,
     messenger: Messenger,
 ) {
+    if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES) {
+        tracing::debug!(%peer, %error, "connection lost at its start");
+        return;
+    }
     let mut link = Link::new(stream, messenger);
     let end = match link.serve(&leftover, credential).await {
         Ok(()) => End::Gone,

@@ -58,7 +58,7 @@ fn m1_m2_a_removal_cuts_at_one_entry_while_others_write() {
     assert!(messages(&log).len() == 400);
     assert_eq!(carl.log(group).last().map(|entry| entry.seq), Some(removal), "the same by asking");
     let refused = carl.post(group, "late", "I am still here").expect_err("removed");
-    let unknown = carl.post(chinwag_protocol::ConversationId(9_999), "late", "hello").expect_err("no such");
+    let unknown = carl.post(chinwag_protocol::ConversationId(9_999), "later", "hello").expect_err("no such");
     assert_eq!(refused, unknown, "M5: no difference to what does not exist");
 }
 

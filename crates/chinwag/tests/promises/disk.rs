@@ -179,7 +179,12 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).expect("a new folder");
     for file in fs::read_dir(from).expect("readable") {
         let file = file.expect("readable");
-        fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+        let to = to.join(file.file_name());
+        if file.path().is_dir() {
+            copy(&file.path(), &to);
+        } else {
+            fs::copy(file.path(), to).expect("copied");
+        }
     }
 }
 
@@ -279,7 +284,8 @@ fn d4_nothing_is_acknowledged_after_the_first_failed_sync() {
     println!("seed {seed}: CHINWAG_SEED={seed} makes the same choices again");
     let place = Place::new();
     // Only this one fails: a server that tried again would go on as if nothing had been.
-    let number = 3 + Random::new(seed).fork(4).below(30);
+    // Not one of those that a start needs.
+    let number = 15 + Random::new(seed).fork(4).below(30);
     let mut server = place.start_under(CALLS, &[&format!("fdatasync:error=EIO:when={number}")]);
     let acknowledged = say_one_by_one(&place.anna.at(&server), place.group, 200);
     assert!(acknowledged.len() < 200, "it goes on after a failed sync");

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, thread, time::Instant};
 
 use chinwag_protocol::{
-    Anchor, Answer, Command, ConversationId, Entry, Event, LogId, Query, Seq, ServerFrame,
+    Anchor, Answer, Command, ConversationId, Entry, Event, Kind, LogId, Query, Seq, ServerFrame,
 };
 
 use crate::support::{PATIENCE, Person, Server, folder, lifted, messages, say};
@@ -50,11 +50,13 @@ fn by_search(person: &Person, conversation: ConversationId, count: usize) -> Vec
         let mut page = None;
         loop {
             let query = Query::Search { text: "everybody".to_owned(), page: page.take(), limit: 25 };
-            match person.query(query).expect("not too often") {
-                Answer::Search(search) => {
+            match person.query(query) {
+                Ok(Answer::Search(search)) => {
                     found.extend(search.hits.into_iter().map(|hit| hit.item.entry));
                     page = search.next;
                 }
+                // The index is still at work: from the beginning again.
+                Err(refused) if refused.kind == Kind::TooMany => found.clear(),
                 other => panic!("{other:?}"),
             }
             if page.is_none() {
@@ -189,13 +191,10 @@ fn o3_an_answer_stands_behind_what_its_author_had_seen() {
                     });
                 }
                 let text = format!("{name}-{number}");
-                let command = match say(group, &text, &text) {
-                    Command::Post { conversation, client_id, text, attachments, thread, .. } => {
-                        let reply_to = (seen > Seq::ZERO).then_some(seen);
-                        Command::Post { conversation, client_id, text, attachments, reply_to, thread }
-                    }
-                    other => other,
-                };
+                let mut command = say(group, &text, &text);
+                if let Command::Post { reply_to, .. } = &mut command {
+                    *reply_to = (seen > Seq::ZERO).then_some(seen);
+                }
                 socket.command(command);
                 played.push((seen, text));
             }

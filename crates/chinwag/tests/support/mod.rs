@@ -332,6 +332,19 @@ impl Person {
         Socket::open(self, None).expect("the session is good")
     }
 
+    /// The same with a receive buffer so small that next to nothing fits in.
+    pub(crate) fn connect_narrowly(&self) -> Socket {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.set_recv_buffer_size(4_096)?;
+            socket.connect(self.address).await?.into_std()
+        });
+        let stream = stream.expect("the server listens");
+        stream.set_nonblocking(false).expect("a live socket");
+        Socket::over(self, stream, None).expect("the session is good")
+    }
+
     /// Opens a WebSocket from where a former one was.
     pub(crate) fn resume(&self, origin: Origin) -> Socket {
         Socket::open(self, Some(origin)).expect("the session is good")
@@ -344,6 +357,7 @@ pub(crate) fn say(conversation: ConversationId, client_id: &str, text: &str) -> 
         conversation,
         client_id: client_id.to_owned(),
         text: text.to_owned(),
+        attachments: Vec::new(),
         reply_to: None,
         thread: None,
     }
@@ -424,6 +438,10 @@ pub(crate) struct Socket {
 impl Socket {
     fn open(person: &Person, resume: Option<Origin>) -> Result<Self, Refused> {
         let stream = TcpStream::connect(person.address).expect("the server listens");
+        Self::over(person, stream, resume)
+    }
+
+    fn over(person: &Person, stream: TcpStream, resume: Option<Origin>) -> Result<Self, Refused> {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_nodelay(true).expect("no delay");
         let request = format!("ws://{}/api/ws", person.address).into_client_request().expect("a request");
@@ -462,6 +480,11 @@ impl Socket {
         let text = serde_json::to_string(frame).expect("serialisable");
         // A cut connection shows when reading.
         let _ = self.socket.send(Message::Text(text.into()));
+    }
+
+    /// Its own end.
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.socket.get_ref().local_addr().expect("a live socket")
     }
 
     /// Cuts the connection without a word.
