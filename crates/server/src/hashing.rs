@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_busy_when_too_many_wait() {
+    async fn b3_answers_busy_when_too_many_wait() {
         let hashing = Hashing::new();
         let cores = hashing.permits.available_permits();
         let all = hashing.permits.clone().acquire_many_owned(u32::try_from(cores).unwrap()).await.unwrap();

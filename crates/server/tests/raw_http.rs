@@ -177,7 +177,7 @@ async fn a_body_has_its_time_and_its_rate() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_is_given_up() {
+async fn b1_a_client_that_never_reads_is_given_up() {
     let server = start(|config| config.http.write_timeout_ms = 200).await;
     let mut raw = server.connect().await;
     let request = server.get("/api/openapi.json", "").repeat(100);

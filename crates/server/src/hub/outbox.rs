@@ -278,6 +278,11 @@ fn note(missing: &mut Missing, log: LogId, seq: Seq) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
     use chinwag_protocol::{ConversationId, Refused};
 
     use super::*;
@@ -317,11 +322,51 @@ mod tests {
     }
 
     #[test]
-    fn holds_exactly_its_bound() {
+    fn b1_an_outbox_holds_exactly_its_bound() {
         let outbox = Outbox::default();
         let _ = outbox.entry(LOG, Seq(1), frame(OUTBOX_BYTES_MAX - 1));
         let _ = outbox.entry(LOG, Seq(2), frame(1));
         assert_eq!(drain(&outbox), (vec![OUTBOX_BYTES_MAX - 1, 1], None));
+    }
+
+    /// Bytes that are counted as long as somebody holds them.
+    struct Counted(Vec<u8>, Arc<AtomicUsize>);
+
+    impl AsRef<[u8]> for Counted {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.1.fetch_sub(self.0.len(), Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn b2_a_thousand_stalled_readers_hold_no_more_than_their_bounds() {
+        const READERS: usize = 1_000;
+        const BOUND: usize = 16 * 1024;
+        let held = Arc::new(AtomicUsize::new(0));
+        let readers: Vec<Outbox> = (0..READERS).map(|_| Outbox::bounded(BOUND)).collect();
+        let mut most = 0;
+        for seq in 1..=40 {
+            for (number, reader) in readers.iter().enumerate() {
+                // Each is told something else, as in private conversations.
+                let log = LogId::Conversation(ConversationId(number as u32));
+                held.fetch_add(1_024, Ordering::Relaxed);
+                let bytes = Bytes::from_owner(Counted(vec![0; 1_024], held.clone()));
+                let _ = reader.entry(log, Seq(seq), bytes);
+            }
+            most = most.max(held.load(Ordering::Relaxed));
+            assert!(held.load(Ordering::Relaxed) <= READERS * BOUND, "entry {seq}");
+        }
+        assert_eq!(most, READERS * BOUND, "as much as they may");
+        for (number, reader) in readers.iter().enumerate() {
+            let log = LogId::Conversation(ConversationId(number as u32));
+            assert_eq!(drain(reader), (vec![], Some(Missing::from([(log, Seq(1))]))), "told to catch up");
+        }
     }
 
     #[test]
@@ -333,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_are_bounded() {
+    fn b3_questions_are_bounded() {
         let outbox = Outbox::default();
         for _ in 0..QUESTIONS_MAX {
             assert!(outbox.ask());

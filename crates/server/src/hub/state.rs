@@ -438,11 +438,17 @@ impl State {
             }
         }
         let mut now = Vec::with_capacity(users.len());
-        for user in users {
-            now.push(self.presence_of(user));
-            let watchers = &mut self.users.entry(user).or_default().watchers;
-            if !watchers.contains(&key) {
-                watchers.push(key);
+        for id in users {
+            let present = self.presence_of(id);
+            let user = self.users.entry(id).or_default();
+            // What the others were told last: the next tick tells all of them, this one too, what changed since. Told
+            // of something newer, it would never hear that a coming was undone before the tick.
+            now.push(match present.presence == user.told {
+                true => present,
+                false => PresenceOf { user: id, presence: user.told, seen_at: None },
+            });
+            if !user.watchers.contains(&key) {
+                user.watchers.push(key);
             }
         }
         if !now.is_empty() {

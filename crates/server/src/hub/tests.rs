@@ -259,7 +259,31 @@ fn presence_is_told_to_watchers_once_a_tick() {
 }
 
 #[test]
-fn a_stalled_reader_is_behind_and_others_are_not() {
+fn c3_who_comes_and_goes_within_a_tick_leaves_no_ghost() {
+    let mut world = World::default();
+    let bee = world.connect(BEE, 2, None).unwrap();
+    let anna = world.connect(ANNA, 1, None).unwrap();
+    world.state.watch(bee.key, vec![ANNA]);
+    world.state.close(anna.key, Millis(7));
+    world.state.tick();
+    let last = bee.frames().into_iter().rev().find_map(|frame| match frame {
+        ServerFrame::Signal(ServerSignal::Presence(changes)) => Some(changes[0].presence),
+        _ => None,
+    });
+    assert_eq!(last, Some(Presence::Offline));
+    // And who stays is told as there.
+    let _anna = world.connect(ANNA, 1, None).unwrap();
+    world.state.watch(bee.key, vec![ANNA]);
+    world.state.tick();
+    let told = bee.frames().into_iter().rev().find_map(|frame| match frame {
+        ServerFrame::Signal(ServerSignal::Presence(changes)) => Some(changes[0].presence),
+        _ => None,
+    });
+    assert_eq!(told, Some(Presence::Online));
+}
+
+#[test]
+fn b1_a_stalled_reader_is_behind_and_others_are_not() {
     let mut world = World::default();
     world.join(ANNA, 1);
     world.join(BEE, 1);

@@ -210,6 +210,18 @@ impl Raw {
         }
     }
 
+    /// The next text frame; `None` at the end of the connection.
+    pub(crate) async fn try_text(&mut self) -> Option<String> {
+        loop {
+            match self.take_frame() {
+                Some((1, payload)) => return Some(String::from_utf8(payload).unwrap()),
+                Some(_) => {}
+                None if !self.more().await => return None,
+                None => {}
+            }
+        }
+    }
+
     fn take_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let (first, second) = (*self.read.first()?, *self.read.get(1)?);
         assert_eq!(first & 0xf0, 0x80, "complete, and no extension");
