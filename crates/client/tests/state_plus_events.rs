@@ -466,7 +466,7 @@ const EVENTS: &[&str] = &[
 ];
 
 #[test]
-fn an_early_snapshot_and_all_events_make_a_fresh_snapshot() {
+fn l4_an_early_snapshot_and_all_events_make_a_fresh_snapshot() {
     let mut seen = BTreeSet::new();
     for seed in 1..=SEEDS {
         let mut world = World::new(seed);

@@ -150,6 +150,12 @@ impl State {
         self.typing.retain(|_, since| now.0 - since.0 < TYPING_MS);
     }
 
+    /// Who is writing in a conversation. It ends by itself, so `now` by the client's own clock is needed.
+    pub fn writing(&self, conversation: ConversationId, now: Millis) -> impl Iterator<Item = UserId> {
+        let here = self.typing.iter().filter(move |((place, _), _)| *place == conversation);
+        here.filter(move |(_, since)| now.0 - since.0 < TYPING_MS).map(|((_, user), _)| *user)
+    }
+
     /// The last entry applied of a log that this client follows.
     pub fn position(&self, log: LogId) -> Option<Seq> {
         match log {
