@@ -15,7 +15,7 @@ fn now(bed: &Bed, user: u32) -> Cursor {
     bed.read(move |reader| reader.cursor(C1, UserId(user)).unwrap())
 }
 
-pub(super) fn cursors_only_go_forward(bed: &mut Bed) {
+pub(super) fn c1_cursors_only_go_forward(bed: &mut Bed) {
     bed.group(1, &[1, 2]);
     for _ in 0..5 {
         bed.post(1, 1, "hello");

@@ -94,7 +94,7 @@ fn change(bed: &Bed, sql: &str) {
 }
 
 #[test]
-fn a_changed_entry_is_named_and_not_served() {
+fn s1_a_changed_entry_is_named_and_not_served() {
     let tampered = [
         "UPDATE entry SET body = replace(CAST(body AS TEXT), 'number 4', 'number 7') WHERE (key & 255) = 9",
         "UPDATE entry SET by = 3 WHERE (key & 255) = 9",
@@ -130,7 +130,7 @@ fn a_changed_entry_is_named_and_not_served() {
 }
 
 #[test]
-fn a_changed_erased_entry_is_found() {
+fn s1_a_changed_erased_entry_is_found() {
     for sql in [
         "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '\"text\":\"\"', '\"text\":\"x\"') AS BLOB) WHERE (key & 255) = 6",
         "UPDATE entry SET digest = NULL WHERE (key & 255) = 6",
@@ -152,7 +152,7 @@ fn a_changed_erased_entry_is_found() {
 }
 
 #[test]
-fn a_changed_record_is_named_and_not_served() {
+fn s1_a_changed_record_is_named_and_not_served() {
     for (sql, name) in [
         ("UPDATE user SET record = replace(record, 'user2', 'user9') WHERE id = 2", "table user: the row 2"),
         ("UPDATE user SET folded_handle = 'other' WHERE id = 2", "table user: the row 2"),
@@ -196,7 +196,7 @@ fn a_reading_of_a_damaged_record_fails_and_others_do_not() {
 }
 
 #[test]
-fn a_truncated_file_is_found() {
+fn s1_a_truncated_file_is_found() {
     let bed = filled();
     let file = bed.folder().join("chinwag.db");
     let bytes = fs::read(&file).unwrap();
@@ -225,7 +225,7 @@ proptest! {
 
     /// F10: whatever bit of the file flips, the damage is found, or nothing that is read has changed.
     #[test]
-    fn a_flipped_bit_is_found_or_harmless(place in any::<prop::sample::Index>(), bit in 0..8_u8) {
+    fn s1_a_flipped_bit_is_found_or_harmless(place in any::<prop::sample::Index>(), bit in 0..8_u8) {
         thread_local! {
             static SOUND: (Bed, Vec<u8>, Vec<String>) = {
                 let mut bed = filled();

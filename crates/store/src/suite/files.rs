@@ -44,7 +44,7 @@ fn a_second_server_is_refused_and_touches_nothing() {
 }
 
 #[test]
-fn a_newer_store_is_refused_and_left_untouched() {
+fn a6_a_newer_store_is_refused_and_left_untouched() {
     let mut bed = Bed::new(Kind::Sqlite);
     bed.group(1, &[1]);
     bed.close();
@@ -62,7 +62,7 @@ fn a_newer_store_is_refused_and_left_untouched() {
 }
 
 #[test]
-fn a_newer_store_is_refused_although_only_its_log_says_so() {
+fn a6_a_newer_store_is_refused_although_only_its_log_says_so() {
     let mut bed = Bed::new(Kind::Sqlite);
     bed.group(1, &[1]);
     bed.close();
@@ -138,7 +138,7 @@ fn the_epoch_stays_and_differs_between_stores() {
 }
 
 #[test]
-fn a_full_queue_says_so_at_once() {
+fn b3_a_full_queue_says_so_at_once() {
     let bed = Bed::with(Kind::Sqlite, |options| options.queue = 4);
     bed.group(1, &[1]);
     let barrier = Arc::new(Barrier::new(2));

@@ -40,7 +40,7 @@ fn check_full(bed: &Bed, stored: usize) {
 }
 
 #[test]
-fn a_full_file_refuses_and_goes_on() {
+fn d6_a_full_file_refuses_and_goes_on() {
     let bed = Bed::with(Kind::Sqlite, |options| options.pages_max = Some(400));
     bed.group(1, &[1]);
     let stored = fill(&bed, 10_000);
@@ -56,7 +56,7 @@ fn a_full_file_refuses_and_goes_on() {
 }
 
 #[test]
-fn a_batch_that_finds_the_disk_full_acknowledges_nothing_of_it() {
+fn d6_a_batch_that_finds_the_disk_full_acknowledges_nothing_of_it() {
     let bed = Bed::with(Kind::Sqlite, |options| options.pages_max = Some(400));
     bed.group(1, &[1]);
     let barrier = std::sync::Arc::new(std::sync::Barrier::new(2));
@@ -113,7 +113,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn a_full_disk_is_survived_without_a_restart() {
+fn d6_a_full_disk_is_survived_without_a_restart() {
     let Some(disk) = Small::mount(12) else {
         println!("SKIPPED F07: no small file system can be mounted here");
         return;

@@ -304,7 +304,7 @@ pub(super) fn positions_count_messages(bed: &mut Bed) {
     assert_eq!(position(77), at(5, 2), "not beyond the head");
 }
 
-pub(super) fn time_never_goes_back(bed: &mut Bed) {
+pub(super) fn o4_a_clock_that_is_set_back_changes_no_order(bed: &mut Bed) {
     bed.at(5_000);
     bed.group(1, &[1]);
     bed.at(1_000);

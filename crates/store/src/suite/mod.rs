@@ -41,7 +41,7 @@ on_every_engine! {
         the_last_message_is_found_behind_other_entries
         a_time_leads_to_its_entry
         positions_count_messages
-        time_never_goes_back
+        o4_a_clock_that_is_set_back_changes_no_order
         heads_of_all_logs
         searching_looks_at_what_may_be_read;
     records:
@@ -63,10 +63,10 @@ on_every_engine! {
     real:
         two_people_register_and_talk;
     cursors:
-        cursors_only_go_forward
+        c1_cursors_only_go_forward
         what_one_wrote_is_read;
     order:
-        commits_are_published_in_order
+        o1_commits_are_published_in_order
         a_reading_sees_one_state
         a_reading_sees_what_was_published
         a_rule_that_panics_harms_nobody

@@ -9,7 +9,7 @@ use super::bed::{Bed, posting, sending};
 
 const LOG: LogId = LogId::Conversation(ConversationId(1));
 
-pub(super) fn commits_are_published_in_order(bed: &mut Bed) {
+pub(super) fn o1_commits_are_published_in_order(bed: &mut Bed) {
     bed.group(1, &[1, 2]);
     bed.group(2, &[1, 2]);
     let answered: Arc<Mutex<Vec<(ConversationId, Seq)>>> = Arc::default();
