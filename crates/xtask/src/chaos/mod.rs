@@ -91,7 +91,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let bed = Bed { server, checker, seed, times, profile, wrong };
     println!("seed {seed}");
     let mut lines = Vec::new();
-    let has_canary = |scenario: &Scenario| network::ALL.iter().any(|other| other.id == scenario.id);
+    let has_canary = |scenario: &Scenario| {
+        network::ALL.iter().any(|other| other.id == scenario.id) || storage::CANARIES.contains(&scenario.id)
+    };
     for scenario in all().filter(|s| wanted.is_empty() || wanted.contains(&s.id)) {
         if wrong && !has_canary(scenario) {
             continue;

@@ -250,7 +250,12 @@ impl Checker {
 
     /// The server was killed.
     pub(super) fn crash(&mut self) -> Result<()> {
-        writeln!(self.input, "crash")?;
+        self.note("crash")
+    }
+
+    /// Tells the checker what is done to the server.
+    pub(super) fn note(&mut self, what: &str) -> Result<()> {
+        writeln!(self.input, "{what}")?;
         self.until("noted")
     }
 

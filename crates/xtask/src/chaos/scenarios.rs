@@ -30,40 +30,38 @@ pub(super) const ALL: &[Scenario] = &[
         run: power_cut_canary,
     },
     Scenario { id: "F05", what: "the disk fails at a sync", run: failed_sync },
-    Scenario { id: "F07", what: "disk full", run: full_disk },
     Scenario { id: "F09", what: "slow disk", run: slow_disk },
     Scenario { id: "F11", what: "two servers on one folder", run: second_server },
     Scenario { id: "F13", what: "the server is stopped for seconds", run: frozen },
     Scenario { id: "F22", what: "everybody comes back at once", run: storm },
-    Scenario { id: "F26", what: "the clock jumps", run: clock },
     Scenario { id: "F44", what: "asked to stop under load", run: terminated },
 ];
 
-const RATE: u32 = 600;
+pub(super) const RATE: u32 = 600;
 
 /// A folder, a port, and the server's places in them.
-struct Place {
+pub(super) struct Place {
     _folder: Folder,
-    data: PathBuf,
-    address: SocketAddr,
-    random: Random,
+    pub(super) data: PathBuf,
+    pub(super) address: SocketAddr,
+    pub(super) random: Random,
 }
 
 impl Place {
-    fn new(bed: &Bed, name: &str) -> Result<Self> {
+    pub(super) fn new(bed: &Bed, name: &str) -> Result<Self> {
         let folder = Folder::new(name)?;
         let data = folder.0.join("data");
-        let mut random = Random(bed.seed ^ name.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte)));
+        let mut random = Random(bed.seed ^ name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
         let address = address(&mut random);
         Ok(Self { _folder: folder, data, address, random })
     }
 
-    fn start(&self, bed: &Bed, tool: &[&str]) -> Result<Server> {
+    pub(super) fn start(&self, bed: &Bed, tool: &[&str]) -> Result<Server> {
         Server::start(&bed.server, tool, &self.data, self.address)
     }
 }
 
-fn verdict(found: &Found, figures: &str) -> Verdict {
+pub(super) fn verdict(found: &Found, figures: &str) -> Verdict {
     if found.broken {
         Verdict::Failed(format!("{figures}{}\n{}", found.figures(), found.text))
     } else {
@@ -102,11 +100,11 @@ fn strace(log: &Path, inject: &str) -> Vec<String> {
         .collect()
 }
 
-fn no_strace() -> Option<Verdict> {
+pub(super) fn no_strace() -> Option<Verdict> {
     shell::find("strace").is_none().then(|| Verdict::Skipped("strace is not installed".to_owned()))
 }
 
-fn words(owned: &[String]) -> Vec<&str> {
+pub(super) fn words(owned: &[String]) -> Vec<&str> {
     owned.iter().map(String::as_str).collect()
 }
 
@@ -240,11 +238,6 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
     Ok(verdict(&found, &figures))
 }
 
-fn full_disk(_: &Bed) -> Result<Verdict> {
-    let test = "d6_a_full_disk_refuses_writes_and_recovers_without_a_restart";
-    Ok(Verdict::Skipped(format!("{test} does it in every test run")))
-}
-
 fn slow_disk(bed: &Bed) -> Result<Verdict> {
     const DELAY_MS: u64 = 500;
     if let Some(skipped) = no_strace() {
@@ -319,38 +312,6 @@ fn storm(bed: &Bed) -> Result<Verdict> {
     } else {
         Verdict::Failed(format!("{}: {figures} {}", output.status, String::from_utf8_lossy(&output.stderr)))
     })
-}
-
-fn clock(bed: &Bed) -> Result<Verdict> {
-    let library = ["x86_64-linux-gnu", "aarch64-linux-gnu"]
-        .iter()
-        .map(|name| PathBuf::from(format!("/usr/lib/{name}/faketime/libfaketime.so.1")))
-        .find(|path| path.is_file());
-    let Some(library) = library else {
-        return Ok(Verdict::Skipped("libfaketime is not installed (Debian: package `faketime`)".to_owned()));
-    };
-    let mut place = Place::new(bed, "F26")?;
-    let file = place.data.with_extension("time");
-    fs::write(&file, "+0")?;
-    let settings = [
-        format!("LD_PRELOAD={}", library.display()),
-        format!("FAKETIME_TIMESTAMP_FILE={}", file.display()),
-        "FAKETIME_NO_CACHE=1".to_owned(),
-        "DONT_FAKE_MONOTONIC=1".to_owned(),
-    ];
-    let tool: Vec<&str> = std::iter::once("env").chain(settings.iter().map(String::as_str)).collect();
-    let mut server = place.start(bed, &tool)?;
-    let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
-    for step in ["-3600", "+86400", "-60", "+0"] {
-        place.random.pause_ms(500, 1_500);
-        fs::write(&file, step)?;
-        place.random.pause_ms(500, 1_500);
-        drop(server);
-        checker.crash()?;
-        server = place.start(bed, &tool)?;
-    }
-    let found = checker.heal()?;
-    Ok(verdict(&found, "an hour back, a day on, back again, a crash after each; "))
 }
 
 fn terminated(bed: &Bed) -> Result<Verdict> {

@@ -8,7 +8,7 @@
 
 mod counts;
 mod steps;
-mod tools;
+pub(crate) mod tools;
 
 use std::time::{Duration, Instant};
 

@@ -49,6 +49,14 @@ pub(super) fn provide() -> Result<()> {
     Ok(())
 }
 
+/// Installs a package that something can do without.
+pub(crate) fn install(package: &str) -> Result<()> {
+    let (Some(mut update), Some(mut install)) = (apt(), apt()) else { bail!("there is no apt-get to use") };
+    println!("installing {package}");
+    shell::show(update.args(["update", "-qq"]))?;
+    shell::show(install.args(["install", "-y", "-qq", "--no-install-recommends", package]))
+}
+
 fn missing() -> Vec<(&'static str, &'static str)> {
     let mut missing: Vec<_> = TOOLS
         .iter()

@@ -1,0 +1,42 @@
+//! Faults of what lies on the disk and around the process: full, damaged and old stores, rights, memory, clocks, logs.
+
+mod around;
+mod clock;
+mod copies;
+mod damage;
+mod full;
+mod http;
+mod logs;
+mod tools;
+
+use super::{Scenario, Verdict};
+
+pub(super) const ALL: &[Scenario] = &[
+    Scenario { id: "F06", what: "a disk that loses what it took and says so once", run: full::lost_writes },
+    Scenario { id: "F07", what: "disk full", run: full::full_disk },
+    Scenario { id: "F08", what: "a folder that cannot be used", run: full::unusable },
+    Scenario { id: "F10", what: "bits that turn over in a stopped store", run: damage::flips },
+    Scenario { id: "F12", what: "too little memory", run: around::memory },
+    Scenario { id: "F21", what: "cut during an upload", run: no_uploads },
+    Scenario { id: "F26", what: "the clock jumps", run: clock::jumps },
+    Scenario { id: "F27", what: "clients and servers of other years", run: clock::years },
+    Scenario { id: "F37", what: "killed at each write of the first opening", run: damage::migration },
+    Scenario { id: "F38", what: "a backup under load is restored", run: copies::under_load },
+    Scenario { id: "F39", what: "an old backup under clients that know more", run: copies::old },
+    Scenario { id: "F41", what: "certificates expire or are replaced", run: no_certificates },
+    Scenario { id: "F42", what: "the log cannot be written", run: logs::stuck },
+    Scenario { id: "F43", what: "no network, no names", run: around::offline },
+];
+
+/// Those that can also be given something wrong.
+pub(super) const CANARIES: &[&str] = &["F06", "F10", "F38", "F39", "F42"];
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every scenario")]
+fn no_uploads(_: &super::Bed) -> anyhow::Result<Verdict> {
+    Ok(Verdict::Skipped("there are no uploads yet".to_owned()))
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every scenario")]
+fn no_certificates(_: &super::Bed) -> anyhow::Result<Verdict> {
+    Ok(Verdict::Skipped("there is no TLS yet".to_owned()))
+}
