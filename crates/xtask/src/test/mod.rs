@@ -6,6 +6,7 @@
 //! Invariant: nothing is skipped. A missing tool is installed or fails its step, a step that finds no test
 //! fails, and so does one whose tests skip something.
 
+mod canaries;
 mod counts;
 mod steps;
 pub(crate) mod tools;

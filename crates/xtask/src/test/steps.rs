@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
-use super::{counts::Counts, tools};
+use super::{canaries, counts::Counts, tools};
 use crate::{
     bench::report,
     cargo::{Workspace, cargo},
@@ -49,6 +49,7 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "web-build", what: "the web app builds and is small enough", run: web_build },
     Step { name: "clippy", what: "no warnings in any target", run: clippy },
     Step { name: "types", what: "the web app's types are those of the protocol", run: check_types },
+    Step { name: "canaries", what: "builds that are wrong on purpose are found", run: canaries::run },
     Step { name: "rust", what: "unit, property, suite and end-to-end tests", run: rust },
     Step { name: "browser", what: "two or three people in a real browser", run: browser },
     Step { name: "bench", what: "the load generator runs and prints figures", run: bench },
@@ -61,7 +62,7 @@ const LONG: Duration = Duration::from_secs(30 * 60);
 const ALTOGETHER: Duration = Duration::from_secs(85 * 60);
 
 /// Runs a program within its own limit and what is left of the common one.
-fn watch(command: &mut Command, limit: Duration) -> Result<shell::Finished> {
+pub(super) fn watch(command: &mut Command, limit: Duration) -> Result<shell::Finished> {
     static STARTED: OnceLock<Instant> = OnceLock::new();
     let left = ALTOGETHER.saturating_sub(STARTED.get_or_init(Instant::now).elapsed());
     shell::watch(command, limit.min(left))

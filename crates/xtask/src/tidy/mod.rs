@@ -8,6 +8,7 @@ mod documents;
 mod licences;
 mod locks;
 mod map;
+mod promises;
 mod sources;
 pub(crate) mod targets;
 mod wire;
@@ -68,6 +69,7 @@ fn examine() -> Result<Findings> {
     ));
     findings.errors.extend(arrows::check(&workspace.members));
     findings.errors.extend(documents::check(&sources, &exists));
+    findings.errors.extend(promises::check(&sources));
     findings.errors.extend(targets::check(&sources));
     findings
         .errors
