@@ -534,7 +534,7 @@ The file holds one state of the store: everything that was acknowledged before t
 It is checked as `chinwag scrub` does it, and appears under its name when it is whole. It holds private messages and
 can be used to sign in as anybody who is signed in: keep it as safe as the data folder.
 
-The configuration (chinwag.toml) is not in it.
+The files of messages (the folder files) and the configuration (chinwag.toml) are not in it: copy them after it.
 
 Example:
   chinwag backup /backup/chinwag-$(date +%F) --data /srv/chinwag
@@ -553,7 +553,8 @@ pub(crate) struct Backup {
 #[command(after_help = "\
 Verifies the file first. Never overwrites a store: the folder must not have one, or not be there. Clients that come
 back notice that it is another store and load everything anew; what was acknowledged after the backup is gone, and
-sessions that ended after it are good again. The search index is made again at the first start.
+sessions that ended after it are good again. The search index is made again at the first start. The files of messages
+are not in a backup: copy the folder files beside the restored store.
 
 Example:
   chinwag restore /backup/chinwag-2026-11-21 --data /srv/chinwag-restored

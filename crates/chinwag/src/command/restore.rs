@@ -20,7 +20,7 @@ pub(crate) fn run(out: &Out, args: &Restore) -> Outcome {
         || described(&restored.manifest, &file, &restored.epoch),
         || {
             format!(
-                "{} now holds {}\nClients load everything anew; the search index is made at the first start.",
+                "{} now holds {}\nClients load everything anew; the search index is made at the first start.\nThe files of messages are not in a backup: copy the folder files beside it.",
                 show::one_line(&data),
                 words(&restored.manifest)
             )
