@@ -85,6 +85,7 @@ impl Hashing {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         let permit = permit.map_err(|_closed| busy())?;
+        metrics::counter!("chinwag_password_hashes_total").increment(1);
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(permit);

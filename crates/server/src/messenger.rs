@@ -204,6 +204,7 @@ impl Messenger {
         &self,
         read: impl FnOnce(&dyn Reader) -> Fact<T> + Send + 'static,
     ) -> Result<T, Refused> {
+        metrics::counter!("chinwag_store_reads_total").increment(1);
         let (sender, answer) = oneshot::channel();
         self.inner.store.read(Box::new(move |reader| {
             let _ = sender.send(reader.map_err(Stop::from).and_then(read));
