@@ -222,7 +222,7 @@ impl<'t> Importer<'t> {
                     Ok(user) => self.user(user, hash)?,
                     Err(why) => (Outcome::Refused, why.clone()),
                 };
-                self.line(Line { record: Record::User, number: *number, name, outcome, why });
+                self.line(&Line { record: Record::User, number: *number, name, outcome, why });
             }
         }
         Ok(())
@@ -343,7 +343,7 @@ impl<'t> Importer<'t> {
                         None => (Outcome::Refused, "nothing came of it".into()),
                     },
                 };
-                self.line(Line { record: Record::Message, number, name, outcome, why });
+                self.line(&Line { record: Record::Message, number, name, outcome, why });
             }
         }
         Ok(())
@@ -429,13 +429,13 @@ impl<'t> Importer<'t> {
         Ok(answer.recv().map_err(|_| gone())?.map_err(told)?)
     }
 
-    fn line(&mut self, line: Line) {
+    fn line(&mut self, line: &Line) {
         match line.outcome {
             Outcome::Imported => self.summary.imported += 1,
             Outcome::Known => self.summary.known += 1,
             Outcome::Refused => self.summary.refused += 1,
         }
-        (self.tell)(&line);
+        (self.tell)(line);
     }
 }
 
