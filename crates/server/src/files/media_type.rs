@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn no_bytes_upset_it() {
+    fn fuzz_no_bytes_upset_it() {
         bolero::check!().for_each(|bytes: &[u8]| {
             of(bytes, bytes.len() as u64);
         });

@@ -1,3 +1,5 @@
+//! The folder of files: what goes in comes out, and what is damaged or half is never shown.
+
 use std::{fs, io::Write, os::unix::fs::FileExt, path::PathBuf};
 
 use chinwag_protocol::FileId;

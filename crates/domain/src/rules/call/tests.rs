@@ -1,3 +1,5 @@
+//! What becomes of calls: facts, command, what comes of it.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chinwag_protocol::{

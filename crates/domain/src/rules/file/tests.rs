@@ -1,3 +1,5 @@
+//! Who may post which file, and when one is let go.
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use chinwag_protocol::{
