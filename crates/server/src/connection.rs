@@ -211,7 +211,12 @@ impl Link {
         let hub = self.messenger.hub().clone();
         #[cfg(feature = "canaries")]
         let early = match chinwag_store::canary::is(chinwag_store::canary::Canary::SnapshotThenSubscribe) {
-            true => Some(self.messenger.snapshot(&actor).await?),
+            true => {
+                let early = self.messenger.snapshot(&actor).await?;
+                // As long as a busy machine would take in between.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some(early)
+            }
             false => None,
         };
         let opened = hub.open(known.identity.clone(), Arc::clone(&self.outbox), resume).await;

@@ -207,10 +207,10 @@ fn d3_nothing_is_acknowledged_or_told_before_it_is_synced() {
         let synced = calls.iter().find(|call| {
             call.is_of(LOG) && call.is_sync() && written.ended.is_some_and(|ended| call.began >= ended)
         });
-        let synced = synced.unwrap_or_else(|| panic!("{} was never synced", text(number)));
         let told = told(&calls, number).next().unwrap_or_else(|| panic!("{} was never told", text(number)));
         assert!(
-            !synced.failed && synced.ended.is_some_and(|ended| ended < told.began),
+            synced
+                .is_some_and(|synced| !synced.failed && synced.ended.is_some_and(|ended| ended < told.began)),
             "{} left before it was synced: told on line {}, its sync is {synced:?}",
             text(number),
             told.began,

@@ -13,3 +13,13 @@ mod resources;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
+
+#[cfg(not(feature = "canaries"))]
+#[test]
+fn a_build_for_users_knows_no_canary() {
+    let looked = std::process::Command::new("grep")
+        .args(["--text", "--quiet", "--fixed-strings", "CHINWAG_CANARY", support::BINARY])
+        .status()
+        .expect("grep is there");
+    assert_eq!(looked.code(), Some(1), "the binary has what only tests may have");
+}
