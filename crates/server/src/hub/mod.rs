@@ -181,6 +181,11 @@ impl Inbox {
         }
     }
 
+    /// How many inputs wait.
+    pub fn waiting(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// Handles one of the inputs that wait, and never waits itself: the thread's work by hand. Whether there was one.
     pub fn step(&self, state: &mut State, store: &Arc<dyn Store>, clock: &Clock) -> bool {
         let input = self.inputs.try_recv();
@@ -200,7 +205,7 @@ fn run(mut state: State, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
             state.refresh_cursors(|conversation, user, to| store.move_cursor(conversation, user, to));
             state.tick();
             metrics::gauge!("chinwag_connections").set(state.connections() as f64);
-            metrics::gauge!("chinwag_hub_waiting").set(inbox.inputs.len() as f64);
+            metrics::gauge!("chinwag_hub_waiting").set(inbox.waiting() as f64);
             tick = Instant::now() + TICK;
         }
     }

@@ -136,6 +136,14 @@ impl Device {
         self.drafts.push(draft);
     }
 
+    /// The texts that were sent on this connection and not answered yet.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = &str> {
+        self.open.values().filter_map(|open| match open {
+            Open::Post(draft) => Some(draft.text.as_str()),
+            Open::Command | Open::Fill(_) | Open::Users => None,
+        })
+    }
+
     fn ask(&mut self, open: Open) -> u64 {
         self.next_id += 1;
         self.open.insert(self.next_id, open);

@@ -17,7 +17,7 @@ use chinwag_domain::{
 use chinwag_protocol::{Command, ConversationId, Entry, Kind, Millis, Refused, UserId};
 use chinwag_store::memory::State;
 
-use crate::canary::Canary;
+use crate::{canary::Canary, waits::Wait};
 
 /// Where the answer to a reading will be.
 pub(crate) type Slot<T> = Arc<Mutex<Option<Result<T, Refused>>>>;
@@ -85,6 +85,22 @@ impl Disk {
     pub(crate) fn is_idle(&self) -> bool {
         let inner = self.lock();
         inner.waiting.is_empty() && inner.readings.is_empty() && inner.committed.is_empty()
+    }
+
+    /// What has got no farther than to the store.
+    pub(crate) fn waits(&self) -> Vec<Wait> {
+        let mut inner = self.lock();
+        let cursors: BTreeMap<_, _> =
+            inner.state.cursors_mut().iter().map(|(key, cursor)| (*key, *cursor)).collect();
+        let waits = [
+            (Wait::Accepted, !inner.waiting.is_empty()),
+            (Wait::Reading, !inner.readings.is_empty()),
+            (Wait::Committed, inner.committed.iter().flatten().any(|one| !one.entries.is_empty())),
+            (Wait::Unknown, inner.stopped),
+            (Wait::Full, inner.full),
+            (Wait::CursorsUnwritten, cursors != inner.written),
+        ];
+        waits.into_iter().filter_map(|(wait, is_there)| is_there.then_some(wait)).collect()
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

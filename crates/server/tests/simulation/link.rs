@@ -27,6 +27,7 @@ use crate::{
     canary::Canary,
     chance::Chance,
     disk::{Disk, Slot, take},
+    waits::Wait,
     world::Rare,
 };
 
@@ -136,6 +137,27 @@ impl Link {
 
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
+    }
+
+    /// What this connection is waiting with.
+    pub(crate) fn waits(&self) -> Vec<Wait> {
+        let phase = match &self.phase {
+            Phase::Hello => Some(Wait::Hello),
+            Phase::LookingUp { .. } => Some(Wait::LookingUp),
+            Phase::Opening { .. } => Some(Wait::Opening),
+            Phase::SnapshotFirst { .. } | Phase::Snapshot { .. } => Some(Wait::Snapshot),
+            Phase::CatchingUp { page: Page::Pushing { .. }, .. } => Some(Wait::PushingMissed),
+            Phase::CatchingUp { .. } => Some(Wait::CatchingUp),
+            Phase::Cursors { .. } => Some(Wait::Cursors),
+            Phase::Talking | Phase::Over => None,
+        };
+        let others = [
+            (Wait::Writing, !self.sending.is_empty()),
+            (Wait::HalfWritten, self.written > 0),
+            (Wait::Written, !self.to_client.is_empty()),
+            (Wait::Unread, self.from_client.iter().any(|frame| matches!(frame, ClientFrame::Command { .. }))),
+        ];
+        phase.into_iter().chain(others.into_iter().filter_map(|(wait, is)| is.then_some(wait))).collect()
     }
 
     pub(crate) fn user(&self) -> Option<UserId> {

@@ -14,11 +14,16 @@ mod disk;
 mod link;
 mod oracle;
 mod people;
+mod waits;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use canary::Canary;
+use waits::Wait;
 use world::World;
 
 /// Steps under faults of each seed.
@@ -35,6 +40,7 @@ struct Outcome {
     hash: u64,
     recorded: u64,
     broken: Option<String>,
+    crashed_at: BTreeSet<Wait>,
     last_words: Vec<String>,
 }
 
@@ -54,6 +60,7 @@ fn run(seed: u64, canary: Option<Canary>) -> Outcome {
         hash: world.hash(),
         recorded: world.oracle.recorded(),
         broken: world.oracle.broken.take(),
+        crashed_at: std::mem::take(&mut world.crashed_at),
         last_words,
     }
 }
@@ -127,7 +134,10 @@ fn promises_hold_under_every_seed() {
 const FOUND: [(u64, &str); 3] = [
     (7, "M4: a catch-up went on after its session had ended"),
     (1_069, "C2: a place guessed while its entries were not at hand was never put right"),
-    (250, "D5: a copy of a refused message, still to be read on a connection that was cut, was recorded after all"),
+    (
+        250,
+        "D5: a copy of a refused message, still to be read on a connection that was cut, was recorded after all",
+    ),
 ];
 
 #[test]
@@ -137,6 +147,21 @@ fn seeds_that_found_something_stay_good() {
             panic!("{what}, again? {failure}");
         }
     }
+}
+
+/// Crashes prove little that come when nothing is under way.
+#[test]
+fn the_server_crashes_at_every_wait() {
+    let mut missing: BTreeSet<Wait> = Wait::ALL.into();
+    for seed in 1..=SEEDS {
+        for wait in run(seed, None).crashed_at {
+            missing.remove(&wait);
+        }
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("in {SEEDS} seeds the server never crashed at {missing:?}");
 }
 
 #[test]

@@ -45,6 +45,11 @@ impl Oracle {
         }
     }
 
+    /// Whether a message was ever committed.
+    pub(crate) fn was_said(&self, user: UserId, text: &str) -> bool {
+        self.said.contains_key(&(user, text.to_owned()))
+    }
+
     pub(crate) fn recorded(&self) -> u64 {
         self.order
     }

@@ -3,7 +3,7 @@
 //! A seed decides everything. Time is a number that grows by a few milliseconds at each step.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     rc::Rc,
     sync::{
         Arc, Mutex,
@@ -33,6 +33,7 @@ use crate::{
     disk::Disk,
     link::{Around, Link},
     oracle::Oracle,
+    waits::Wait,
 };
 
 /// Bounds that are large in a real server; small ones make rare paths common.
@@ -69,6 +70,9 @@ struct Server {
     state: hub::State,
     sessions: Arc<Sessions>,
     publisher: Publisher,
+    /// Inputs that the hub has handled, and which one the last batch is.
+    handled: u64,
+    batch: u64,
     ticked_at: Millis,
 }
 
@@ -90,6 +94,8 @@ pub(crate) struct World {
     tokens: u32,
     pub(crate) numbers: u64,
     signing_in: BTreeMap<usize, (Answered, [u8; 32])>,
+    /// Where crashes have hit.
+    pub(crate) crashed_at: BTreeSet<Wait>,
     down_until: Millis,
     full_until: Millis,
     /// How often something breaks: once in so many steps.
@@ -123,6 +129,7 @@ impl World {
             tokens: 0,
             numbers: 0,
             signing_in: BTreeMap::new(),
+            crashed_at: BTreeSet::new(),
             down_until: Millis(0),
             full_until: Millis(0),
             trouble,
@@ -238,7 +245,16 @@ impl World {
         state.bound_connections(10, 20);
         let sessions = Arc::<Sessions>::default();
         let publisher = Publisher { hub: hub.clone(), sessions: sessions.clone(), chores: Arc::default() };
-        self.server = Some(Server { hub, inbox, state, sessions, publisher, ticked_at: self.now() });
+        self.server = Some(Server {
+            hub,
+            inbox,
+            state,
+            sessions,
+            publisher,
+            handled: 0,
+            batch: 0,
+            ticked_at: self.now(),
+        });
     }
 
     /// Lives for so many steps under faults.
@@ -318,7 +334,7 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let Some(server) = &self.server else { return };
+        let Some(server) = &mut self.server else { return };
         let Some(mut batch) = self.disk.next_committed() else { return };
         match self.canary {
             Some(Canary::RevokeWithoutClosing) => {
@@ -342,11 +358,14 @@ impl World {
             _ => {}
         }
         server.publisher.publish(batch);
+        server.batch = server.handled + server.inbox.waiting() as u64;
     }
 
     fn hub_step(&mut self) -> bool {
         let Some(server) = &mut self.server else { return false };
-        server.inbox.step(&mut server.state, &self.store, &self.clock)
+        let moved = server.inbox.step(&mut server.state, &self.store, &self.clock);
+        server.handled += u64::from(moved);
+        moved
     }
 
     fn read_step(&mut self) -> bool {
@@ -582,11 +601,29 @@ impl World {
         self.devices[chosen].restart();
     }
 
+    /// Where everything had got to that is lost in a crash now.
+    fn waits(&self, server: &Server) -> BTreeSet<Wait> {
+        let mut waits: BTreeSet<Wait> = self.disk.waits().into_iter().collect();
+        waits.extend(self.links.iter().flat_map(Link::waits));
+        let is_told = server.batch <= server.handled;
+        if !is_told {
+            waits.insert(Wait::Published);
+        }
+        if !self.signing_in.is_empty() {
+            waits.insert(Wait::SigningIn);
+        }
+        let said = |device: &Device| device.unanswered().any(|text| self.oracle.was_said(device.user, text));
+        if !waits.contains(&Wait::Committed) && is_told && self.devices.iter().any(said) {
+            waits.insert(Wait::Unanswered);
+        }
+        waits
+    }
+
     /// The server is gone at once: hub, connections and everything uncommitted.
     fn crash(&mut self) {
-        if self.server.take().is_none() {
-            return;
-        }
+        let Some(server) = self.server.take() else { return };
+        let waits = self.waits(&server);
+        self.crashed_at.extend(waits);
         self.note(|| "the server crashes".into());
         let now = self.now();
         self.down_until = Millis(now.0 + self.chance.between(0, 300) as i64);
