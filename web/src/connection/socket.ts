@@ -2,7 +2,7 @@
  * The life of the WebSocket: hello, heartbeats, and coming back after whatever happens.
  *
  * Heartbeats go both ways because a dead TCP connection tells nobody: we ping when we were quiet, and leave when the
- * server was silent for two heartbeats. Coming back waits longer each time, with jitter, so that a restarted server
+ * server was silent for a heartbeat and a quarter. Coming back waits longer each time, with jitter, so that a restarted server
  * is not met by everybody at once; a hint of the server overrides that.
  * Does not know what entries mean.
  */
@@ -195,7 +195,7 @@ export class Socket {
     if (!this.open) return;
     const now = Date.now();
     const quiet_ms = this.#heartbeat_ms / 2;
-    if (now - this.#heardAt > 2 * this.#heartbeat_ms) this.#drop();
+    if (now - this.#heardAt > 1.25 * this.#heartbeat_ms) this.#drop();
     // A ping that was just sent is given its time.
     else if (
       now - this.#sentAt >= quiet_ms ||

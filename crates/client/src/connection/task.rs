@@ -515,7 +515,8 @@ impl Task {
             // The program is slow, not the server: what was not read is no sign of death.
             talk.heard_at = now;
         }
-        if now - talk.heard_at > talk.heartbeat * 2 {
+        // Two pings were not answered: a cable that was pulled is noticed within 30 s.
+        if now - talk.heard_at > talk.heartbeat * 5 / 4 {
             return Err(End::Lost(None));
         }
         if now - talk.pinged_at > talk.heartbeat / 2 {
