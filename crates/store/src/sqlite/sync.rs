@@ -233,6 +233,12 @@ fn group<'d>(
     mut state: MutexGuard<'d, State>,
 ) -> MutexGuard<'d, State> {
     let group = std::mem::take(&mut state.waiting);
+    if state.failed {
+        // Not even begun: the next sync would say that all is well, of other data than was lost.
+        drop(state);
+        group.into_iter().for_each(|committed| (committed.ticket)(Err(engine::stopped())));
+        return durability.lock();
+    }
     let (number, count, dirty) = (state.number, group.len(), std::mem::take(&mut state.dirty));
     let turn = state.taken;
     let began = Instant::now();
