@@ -23,9 +23,10 @@ use super::{
     tools::{Memory, Thin, missing, says, text},
 };
 
-/// How long a server may take to notice, to refuse or to recover.
+/// How long a server may take to refuse and to recover, and its threads to tell each other that a sync failed.
 const REFUSED_WITHIN: Duration = Duration::from_millis(100);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(5);
+const KNOWN_AFTER_S: f64 = 0.005;
 
 /// F06: the first failed sync ends the process; it does not try again.
 pub(super) fn lost_writes(bed: &Bed) -> Result<Verdict> {
@@ -44,7 +45,8 @@ pub(super) fn lost_writes(bed: &Bed) -> Result<Verdict> {
         let data = thin.path().join("data");
         let log = place.data.with_extension("strace");
         let log_text = text(&log);
-        let trace = ["strace", "-f", "-qq", "-y", "-ttt", "-o", &log_text, "-e", "trace=fdatasync,fsync"];
+        let trace =
+            ["strace", "-f", "-qq", "-y", "-T", "-ttt", "-o", &log_text, "-e", "trace=fdatasync,fsync"];
         // What is wrong with it: the first failure is hidden, as if somebody had tried again.
         let hidden = bed.wrong.then_some(["-e", "inject=fdatasync,fsync:retval=0"]);
         let tool: Vec<&str> = trace.into_iter().chain(hidden.into_iter().flatten()).collect();
@@ -87,14 +89,19 @@ fn filled(thin: &Thin, server: &mut Server) -> Result<Option<std::process::ExitS
     Ok(server.ended_within(Duration::from_secs(60)))
 }
 
-/// When the first sync of the store failed, in milliseconds, and how often it was synced after that.
+/// When the first sync of the store had failed, in milliseconds, and how many were begun after that. Those that were
+/// under way at that moment, or were begun before anybody could know, are no second attempts.
 fn syncs(log: &Path) -> Result<(u128, usize)> {
     let text = fs::read_to_string(log).context("what strace wrote")?;
-    let store = |line: &&str| line.contains("/chinwag.db");
-    let mut lines = text.lines().filter(store).skip_while(|line| !line.contains(" = -1 "));
-    let first = lines.next().context("no sync of the store failed")?;
-    let at: f64 = first.split_whitespace().nth(1).context("a time")?.parse()?;
-    Ok(((at * 1000.0) as u128, lines.filter(|line| line.contains(" = ")).count()))
+    let mut all = Vec::new();
+    for line in text.lines().filter(|line| line.contains("/chinwag.db")) {
+        let began: f64 = line.split_whitespace().nth(1).context("a time")?.parse()?;
+        let took = line.rsplit_once('<').and_then(|(_, took)| took.trim_end_matches('>').parse().ok());
+        all.push((began, began + took.unwrap_or(0.0_f64), line.contains(" = -1 ")));
+    }
+    let failed = all.iter().filter(|(_, _, failed)| *failed).map(|(_, ended, _)| *ended);
+    let first = failed.min_by(f64::total_cmp).context("no sync of the store failed")?;
+    Ok(((first * 1000.0) as u128, all.iter().filter(|(began, _, _)| *began > first + KNOWN_AFTER_S).count()))
 }
 
 /// F07: a full disk refuses at once, goes on reading, and takes messages again when there is room.
