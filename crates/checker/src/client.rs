@@ -26,6 +26,9 @@ use crate::{
 /// How many of its own messages and of others' a client remembers, to do something with them.
 const REMEMBERED: usize = 40;
 
+/// After so long without a word from the server a client asks for one, and after twice that gives the connection up.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// What all clients share.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -95,6 +98,7 @@ pub(crate) struct Link {
     others: VecDeque<(u32, u32)>,
     posts: u64,
     pinged: Option<Instant>,
+    heard: Option<Instant>,
 }
 
 impl Client {
@@ -133,6 +137,7 @@ impl Client {
                 next.saturating_duration_since(Instant::now())
             };
             self.listen(wait.min(Duration::from_millis(50)));
+            self.mind_silence();
             self.ask_again();
             if self.link.socket.is_none() {
                 continue;
@@ -190,6 +195,7 @@ impl Client {
             _ => return false,
         }
         self.link.socket = Some(socket);
+        self.link.heard = Some(Instant::now());
         true
     }
 
@@ -421,6 +427,16 @@ impl Client {
 
     // ---- listening
 
+    /// A cable that was pulled tells nobody: only silence does.
+    fn mind_silence(&mut self) {
+        let silent = self.link.heard.map_or(Duration::ZERO, |at| at.elapsed());
+        if silent > 2 * SILENCE {
+            self.lose();
+        } else if silent > SILENCE {
+            self.ping();
+        }
+    }
+
     fn listen(&mut self, wait: Duration) {
         let until = Instant::now() + wait;
         // Whatever has come is taken, but an action that is due is not put off for ever.
@@ -428,7 +444,10 @@ impl Client {
             let Some(socket) = &mut self.link.socket else { return };
             socket.wait_at_most(until.saturating_duration_since(Instant::now()));
             match socket.next() {
-                Came::Frame(frame) => self.hear(*frame),
+                Came::Frame(frame) => {
+                    self.link.heard = Some(Instant::now());
+                    self.hear(*frame);
+                }
                 Came::Nothing => return,
                 Came::End => return self.lose(),
             }

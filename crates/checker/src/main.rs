@@ -20,13 +20,15 @@ use chinwag_checker::{
 
 const USAGE: &str = "\
 usage: chinwag-checker run --address HOST:PORT [--seed N] [--seconds N] [--users N] [--devices N]
-                           [--conversations N] [--rate N] [--history FILE]
+                           [--conversations N] [--rate N] [--within SECONDS]
+                           [--history FILE]
        chinwag-checker judge FILE
 
 run    makes users on that server and keeps them busy. With --seconds, it ends by itself;
        else it reads lines from standard input: `crash` (the server was killed), `backup` (one is
        about to be taken), `restored` (the server was killed and has the store of the last
        backup) and `heal` (it is well again), after which it judges and ends.
+       --within: how soon everything has to arrive when all is well again (else 5 seconds).
 judge  judges a history once more.
 ";
 
@@ -60,7 +62,7 @@ fn run(arguments: &[String]) -> Done {
         conversations: 6,
         actions_per_s: 400,
     };
-    let (mut seconds, mut file) = (None, None);
+    let (mut seconds, mut file, mut within) = (None, None, judge::IN_TIME);
     for pair in arguments.chunks(2) {
         let [name, value] = pair else { return Err(None) };
         let number = || value.parse::<u32>().map_err(|_| None);
@@ -72,6 +74,7 @@ fn run(arguments: &[String]) -> Done {
             "--conversations" => plan.conversations = number()?,
             "--rate" => plan.actions_per_s = number()?,
             "--seconds" => seconds = Some(number()?),
+            "--within" => within = Duration::from_secs(number()?.into()),
             "--history" => file = Some(value),
             _ => return Err(None),
         }
@@ -99,16 +102,16 @@ fn run(arguments: &[String]) -> Done {
         let kept = File::create(file).and_then(|opened| history::write(&records, BufWriter::new(opened)));
         kept.map_err(|error| Some(format!("cannot write {file}: {error}")))?;
     }
-    Ok(verdict(&records))
+    Ok(verdict(&records, within))
 }
 
 fn again(file: &str) -> Done {
     let records = File::open(file).and_then(|opened| history::read(BufReader::new(opened)));
-    Ok(verdict(&records.map_err(|error| Some(format!("cannot read {file}: {error}")))?))
+    Ok(verdict(&records.map_err(|error| Some(format!("cannot read {file}: {error}")))?, judge::IN_TIME))
 }
 
-fn verdict(records: &[Record]) -> ExitCode {
-    let report = judge::judge(records);
+fn verdict(records: &[Record], within: Duration) -> ExitCode {
+    let report = judge::judge_within(records, within);
     print!("{}", report.explain(records));
     println!("{report}");
     if let Some((median, worst)) = history::latencies_ms(records) {

@@ -13,6 +13,9 @@ use tokio_tungstenite::tungstenite::{self, Message, WebSocket, client::IntoClien
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For a connection to be made: where nothing passes, soon enough another try.
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+
 /// Bytes that the kernel keeps for a client that does not read: few, so that a stalled one is noticed.
 const RECEIVE_BYTES: usize = 16 * 1024;
 
@@ -20,6 +23,8 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = net::socket(family, SocketType::STREAM, None)?;
     sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES)?;
+    // Linux bounds a connect by this too.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(CONNECT_WITHIN))?;
     net::connect(&socket, &address)?;
     let stream = TcpStream::from(socket);
     stream.set_nodelay(true)?;
