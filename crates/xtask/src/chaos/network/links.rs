@@ -137,7 +137,9 @@ pub(super) fn half_open(bed: &Bed) -> Result<Verdict> {
     let presence = |anna: &mut Peer, wanted: &str, most: Duration| {
         let from = Instant::now();
         while from.elapsed() < most {
-            let signal = anna.until("signal", most.saturating_sub(from.elapsed())).ok()?;
+            // Who waits is there, and says so.
+            anna.send(&json!({"ping": {}})).ok()?;
+            let Ok(signal) = anna.until("signal", Duration::from_secs(5)) else { continue };
             let told = signal["presence"].as_array().cloned().unwrap_or_default();
             if told.iter().any(|one| one["user"] == ben.user && one["presence"] == *wanted) {
                 return Some(from.elapsed());
@@ -145,6 +147,8 @@ pub(super) fn half_open(bed: &Bed) -> Result<Verdict> {
         }
         None
     };
+    let online = presence(&mut anna, "online", Duration::from_secs(20));
+    online.context("who is connected is not online")?;
     thread::sleep(Duration::from_secs(3));
 
     far.wire.pull()?;
@@ -159,11 +163,6 @@ pub(super) fn half_open(bed: &Bed) -> Result<Verdict> {
     let held = gauge::sockets(far.server.pid()).saturating_sub(at_rest);
     let noticed = watcher.until("Not connected", DOWN.saturating_sub(pulled.elapsed()));
     let noticed = noticed.map(|at| at.saturating_duration_since(pulled));
-    // Somebody who is there says so.
-    for wait in [5, 5, 5] {
-        anna.send(&json!({"ping": {}}))?;
-        thread::sleep(Duration::from_secs(wait).min(DOWN.saturating_sub(pulled.elapsed())));
-    }
     thread::sleep(DOWN.saturating_sub(pulled.elapsed()));
     far.wire.plug_in()?;
     let plugged = Instant::now();

@@ -295,6 +295,26 @@ pub(super) fn origin(welcome: &Value) -> Value {
     json!({"epoch": welcome["epoch"], "positions": positions})
 }
 
+/// The number of a log's last entry in there.
+pub(super) fn head(origin: &Value, log: &str) -> u64 {
+    let positions = origin["positions"].as_array().into_iter().flatten();
+    positions
+        .filter(|position| position[0] == *log)
+        .find_map(|position| position[1].as_u64())
+        .unwrap_or_default()
+}
+
+/// Where a client goes on that has heard one log up to `at` since.
+pub(super) fn later(origin: &Value, log: &str, at: u64) -> Value {
+    let mut later = origin.clone();
+    for position in later["positions"].as_array_mut().into_iter().flatten() {
+        if position[0] == *log {
+            position[1] = json!(at);
+        }
+    }
+    later
+}
+
 /// People, some at a time: a password is slow to hash by design.
 pub(super) fn people(address: SocketAddr, name: &str, count: usize) -> Result<Vec<Account>> {
     let handles: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();

@@ -15,7 +15,7 @@ use super::{
     Findings, Place,
     bystander::Bystanders,
     gauge,
-    peer::{Account, Came, Peer, origin, people, post_frame},
+    peer::{Account, Came, Peer, head, later, origin, people, post_frame},
 };
 use crate::chaos::{
     Bed, Verdict,
@@ -27,7 +27,7 @@ const RECEIVE_BYTES: usize = 4_096;
 /// What the server may keep for one connection: its outbox, and what is being written.
 const OUTBOX_BYTES: u64 = (256 + 64) * 1024;
 /// What may become resident for other reasons while a row runs.
-const ELSEWHERE: u64 = 16 << 20;
+const ELSEWHERE: u64 = 12 << 20;
 
 /// Somebody who says much to many, at a steady pace.
 struct Talker {
@@ -103,8 +103,16 @@ fn let_go(peers: &mut [Peer], done: &AtomicBool) -> Result<()> {
     let mut piece = vec![0; 64 * 1024];
     let mut heard_at = Instant::now();
     peers.iter().try_for_each(|peer| peer.stream.set_nonblocking(true))?;
+    let mut pinged_at = Instant::now();
     while !done.load(Ordering::Acquire) || heard_at.elapsed() < Duration::from_secs(1) {
+        let ping = pinged_at.elapsed() > Duration::from_secs(10);
+        if ping {
+            pinged_at = Instant::now();
+        }
         for peer in &mut *peers {
+            if ping {
+                peer.send(&json!({"ping": {}}))?;
+            }
             match peer.stream.read(&mut piece) {
                 Ok(0) => bail!("a connection ended though it was read"),
                 Ok(_) => heard_at = Instant::now(),
@@ -138,15 +146,43 @@ fn seat(address: SocketAddr, account: &Account) -> Result<(Peer, Value)> {
     Ok((peer, origin(&welcome)))
 }
 
+/// So many connections of each of these people, some at a time.
+fn crowd(address: SocketAddr, users: &[Account], of_each: usize) -> Result<Vec<((Peer, Value), Account)>> {
+    let some = |users: &[Account]| -> Result<Vec<_>> {
+        let mut seats = Vec::new();
+        for user in users {
+            // Ten connections of a session are allowed.
+            let other = Account::sign_in(address, &user.handle)?;
+            for number in 0..of_each {
+                let account = if number % 2 == 0 { user } else { &other };
+                seats.push((seat(address, account)?, account.clone()));
+            }
+        }
+        Ok(seats)
+    };
+    let parts: Vec<Result<Vec<_>>> = thread::scope(|scope| {
+        let parts: Vec<_> =
+            users.chunks(users.len().div_ceil(8)).map(|users| scope.spawn(move || some(users))).collect();
+        parts.into_iter().map(|part| part.join().expect("connecting does not panic")).collect()
+    });
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend(part?);
+    }
+    // Who was seated first must not be given up before the last one is.
+    all.iter_mut().try_for_each(|((peer, _), _)| peer.send(&json!({"ping": {}})))?;
+    Ok(all)
+}
+
 /// Hears a conversation from `from` on without a gap up to `to`, coming back if the server gave the connection up.
-/// `pending`: the answer to a question that was asked before, which comes if the connection is the same.
+/// Answers whether it did.
 fn hear_all(
     address: SocketAddr,
     token: &str,
     mut peer: Peer,
     log: &str,
     (from, to): (u64, u64),
-    epoch: &Value,
+    origin: &Value,
 ) -> Result<bool> {
     let (mut at, mut came_back) = (from, false);
     let until = Instant::now() + Duration::from_secs(60);
@@ -169,7 +205,7 @@ fn hear_all(
             Came::Nothing => bail!("{log}: nothing comes after {at} of {to}"),
             Came::End => {
                 came_back = true;
-                let resume = json!({"epoch": epoch, "positions": [[log, at]]});
+                let resume = later(origin, log, at);
                 peer = Peer::open(address, token, Some(&resume), None)?;
             }
         }
@@ -177,19 +213,11 @@ fn hear_all(
     Ok(came_back)
 }
 
-fn head(origin: &Value, log: &str) -> u64 {
-    let positions = origin["positions"].as_array().into_iter().flatten();
-    positions
-        .filter(|position| position[0] == *log)
-        .find_map(|position| position[1].as_u64())
-        .unwrap_or_default()
-}
-
 /// F14.
 pub(super) fn stopped(bed: &Bed) -> Result<Verdict> {
     const STALLED: usize = 20;
-    const ROUNDS: u32 = 300;
-    let every = Duration::from_millis(50);
+    const ROUNDS: u32 = 200;
+    let every = Duration::from_millis(100);
     let mut place = Place::or_canary(bed, "F14", "outbox-unbounded")?;
     let server = place.start(&[], LIFTED)?;
     let address = place.address;
@@ -245,7 +273,7 @@ pub(super) fn stopped(bed: &Bed) -> Result<Verdict> {
         // The half that was missing, if the server still waits for it.
         let kept = peer.stream.write_all(&frame[frame.len() / 2..]).is_ok();
         let span = (first + u64::from(ROUNDS / 4 + ROUNDS), first + said + u64::from(kept));
-        if let Err(error) = hear_all(address, &account.token, peer, &log, span, &origin["epoch"]) {
+        if let Err(error) = hear_all(address, &account.token, peer, &log, span, origin) {
             findings.check(false, format!("{}: {error:#}", account.handle));
         }
     }
@@ -274,21 +302,13 @@ pub(super) fn slow_readers(bed: &Bed) -> Result<Verdict> {
     const ROUNDS: u32 = 320;
     // What the promise allows is 400 MiB for readers who hear nothing in common. Here twenty share each text.
     const ALLOWED: u64 = 96 << 20;
-    let every = Duration::from_millis(60);
+    let every = Duration::from_millis(130);
     let place = Place::or_canary(bed, "F15", "outbox-unbounded")?;
     let server = place.start(&[], LIFTED)?;
     let address = place.address;
     let users = people(address, "slow", USERS)?;
     let mut talker = Talker::new(address, "talker", &users, 8_000 - 24)?;
-    let mut seats = Vec::new();
-    for user in &users {
-        // Ten connections of a session are allowed.
-        let other = Account::sign_in(address, &user.handle)?;
-        for number in 0..OF_EACH {
-            let account = if number % 2 == 0 { user } else { &other };
-            seats.push((seat(address, account)?, account.clone()));
-        }
-    }
+    let seats = crowd(address, &users, OF_EACH)?;
     let (seats, accounts): (Vec<_>, Vec<_>) = seats.into_iter().unzip();
     let (mut peers, origins): (Vec<Peer>, Vec<Value>) = seats.into_iter().unzip();
     let mut bystanders = Bystanders::start(address, "by", 2, Duration::from_millis(25))?;
@@ -337,7 +357,7 @@ pub(super) fn slow_readers(bed: &Bed) -> Result<Verdict> {
         peer.stream.set_nonblocking(false)?;
         let log = format!("c{}", talker.places[number / OF_EACH]);
         let first = head(origin, &log);
-        match hear_all(address, &account.token, peer, &log, (first + from, first + to), &origin["epoch"]) {
+        match hear_all(address, &account.token, peer, &log, (first + from, first + to), origin) {
             Ok(came_back) => {
                 whole += 1;
                 back += u32::from(came_back);
