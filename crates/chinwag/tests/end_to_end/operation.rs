@@ -1,4 +1,4 @@
-//! A1, A2, A6, D6, F08, F11: starting, stopping, and what the disk may do.
+//! A1, A2, A6, D6, S2, F08, F11: starting, stopping, and what the disk may do.
 
 use std::{fs, path::Path, process::Command as Process, time::Instant};
 
@@ -171,4 +171,52 @@ fn d6_a_full_disk_refuses_writes_and_recovers_without_a_restart() {
         }
     }
     assert_eq!(anna.texts(group).len(), acknowledged + 1);
+}
+
+#[test]
+fn s2_a_backup_under_load_restores_to_what_was_acknowledged_before() {
+    let data = folder();
+    let config = lifted(data.path());
+    let config = ["--config", config.to_str().expect("plain")];
+    let server = Server::start_with(data.path(), &config);
+    let anna = server.register("anna");
+    let group = anna.group("Safe");
+    let mut socket = anna.connect();
+    let write = |socket: &mut crate::support::Socket, from: usize| {
+        for number in from..from + 300 {
+            socket.command(say(group, &number.to_string(), &number.to_string()));
+        }
+    };
+    write(&mut socket, 0);
+    let mut answered = 0;
+    while answered < 300 {
+        socket.until(|frame| matches!(frame, ServerFrame::Done { .. }).then_some(()));
+        answered += 1;
+    }
+    // These are in flight while the backup is taken.
+    write(&mut socket, 300);
+    let (place, elsewhere) = (folder(), folder());
+    let file = place.path().join("backup");
+    let run = |words: &[&str], path: &Path| {
+        let output = Process::new(BINARY).args(words).arg(path).output().expect("the binary starts");
+        (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+    };
+    let (at, to) = (data.path().to_str().expect("plain"), file.to_str().expect("plain"));
+    assert_eq!(run(&["backup", to, "--data"], data.path()), (Some(0), String::new()));
+    let (code, said) = run(&["backup", to, "--data"], data.path());
+    assert!(code == Some(1) && said.contains("is there already"), "{said}");
+    let (code, said) = run(&["restore", to, "--data"], data.path());
+    assert!(code == Some(1) && said.contains("in use") && said.contains(at), "{said}");
+    server.kill();
+    let (code, said) = run(&["restore", to, "--data"], data.path());
+    assert!(code == Some(1) && said.contains("is there already"), "never over a store: {said}");
+    assert_eq!(run(&["restore", to, "--data"], elsewhere.path()), (Some(0), String::new()));
+    assert_eq!(run(&["scrub", "--data"], elsewhere.path()), (Some(0), String::new()));
+
+    let server = Server::start_with(elsewhere.path(), &config);
+    let there = Person { address: server.address, ..anna.clone() };
+    let texts: Vec<String> = there.texts(group).into_iter().map(|(_, text)| text).collect();
+    let expected: Vec<String> = (0..texts.len()).map(|number| number.to_string()).collect();
+    assert!(texts.len() >= 300 && texts == expected, "{} messages", texts.len());
+    there.post(group, "after", "it goes on").expect("allowed");
 }
