@@ -287,11 +287,13 @@ fn d4_nothing_is_acknowledged_after_the_first_failed_sync() {
     // Not one of those that a start needs.
     let number = 15 + Random::new(seed).fork(4).below(30);
     let mut server = place.start_under(CALLS, &[&format!("fdatasync:error=EIO:when={number}")]);
-    let acknowledged = say_one_by_one(&place.anna.at(&server), place.group, 200);
-    assert!(acknowledged.len() < 200, "it goes on after a failed sync");
+    // Each thread counts for itself, and there are several that sync.
+    const MOST: usize = 2_000;
+    let acknowledged = say_one_by_one(&place.anna.at(&server), place.group, MOST);
+    assert!(acknowledged.len() < MOST, "it goes on after a failed sync");
     let (status, said) = server.last_words();
     assert!(status.code().is_some_and(|code| code != 0), "{status}");
-    assert!(said.contains("disk") && said.contains(DATABASE), "the message names the disk: {said}");
+    assert!(said.contains("cannot write to the disk"), "the message names the disk: {said}");
     let calls = trace::read(&place.log());
     let failed = calls.iter().find(|call| call.is_sync() && call.failed).expect("one sync failed");
     assert!(failed.is_of(LOG) || failed.is_of(DATABASE), "{failed:?}");
