@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chinwag_doors::{Door, PipeLine, Settings, TcpJson, UdpAck};
+use chinwag_doors::{Door, PipeLine, Settings, TagJson, TcpJson, UdpAck};
 use chinwag_protocol::{DoorView, Kind, Refused};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -43,6 +43,7 @@ struct Row {
 /// All wires.
 const ROWS: &[Row] = &[
     Row { name: "pipe_line", transport: Transport::Tcp, make: |settings| Box::new(PipeLine::new(settings)) },
+    Row { name: "tag_json", transport: Transport::Tcp, make: |settings| Box::new(TagJson::new(settings)) },
     Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) },
     Row { name: "udp_ack", transport: Transport::Udp, make: |settings| Box::new(UdpAck::new(settings)) },
 ];

@@ -1,0 +1,208 @@
+//! One request in two dialects: what programs send (`ACTION` and `TYPE` apart, `SUCCESSFUL`), and what the
+//! document describes (compound actions such as `add_group`, in lower case). "Answer in the dialect of the request."
+
+use super::wire::Tag;
+
+/// What sort of thing an action is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    User,
+    Group,
+    Channel,
+}
+
+impl Kind {
+    /// As `TYPE` of a tag.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::User => "CONTACT",
+            Self::Group => "GROUP",
+            Self::Channel => "CHANNEL",
+        }
+    }
+
+    /// The key of its id.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::User => "user_id",
+            Self::Group => "group_id",
+            Self::Channel => "channel_id",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "CONTACT" | "USER" => Some(Self::User),
+            "GROUP" => Some(Self::Group),
+            "CHANNEL" => Some(Self::Channel),
+            _ => None,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    SignUp,
+    LogIn,
+    LogOut,
+    Data,
+    Add,
+    Remove,
+    Create,
+    Delete,
+    AddMember,
+    RemoveMember,
+    AddAdmin,
+    RemoveAdmin,
+    OnlyAdmin,
+    Change,
+    Chat,
+    CallRequest,
+    CallResponse,
+    CallFrame,
+    EndCall,
+    Status,
+}
+
+/// A request, whichever dialect it came in.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    /// What it is about, if the action says so.
+    pub(super) kind: Option<Kind>,
+    /// In the document's dialect, with this word as its action.
+    pub(super) document: Option<String>,
+    pub(super) tag: Tag,
+}
+
+impl Asked {
+    /// Reads a tag. `None`: "unknown actions are ignored".
+    pub(super) fn read(tag: Tag) -> Option<Self> {
+        let action = tag.text("action")?;
+        let kind = tag.word("type").and_then(|word| Kind::of(&word));
+        if let Some(verb) = programs_verb(&action.to_ascii_uppercase())
+            && !is_documents(&action, &tag)
+        {
+            return Some(Self { verb, kind, document: None, tag });
+        }
+        let (verb, kind) = documents_verb(&action.to_ascii_lowercase(), kind)?;
+        Some(Self { verb, kind, document: Some(action), tag })
+    }
+
+    /// The id of the group or channel that it is about.
+    pub(super) fn place(&self) -> Option<String> {
+        self.kind
+            .and_then(|kind| self.tag.id(kind.key()))
+            .or_else(|| self.tag.id("group_id"))
+            .or_else(|| self.tag.id("channel_id"))
+    }
+
+    /// The id of the user that it is about.
+    pub(super) fn user(&self) -> Option<String> {
+        self.tag.id("user_id").or_else(|| self.tag.id("admin"))
+    }
+
+    /// Who it says it is from, however that is spelled.
+    pub(super) fn sender(&self) -> Option<String> {
+        self.tag.id("sender")
+    }
+}
+
+/// The document's `signup`, `login` and `chat` have the programs' words, but their own keys.
+fn is_documents(action: &str, tag: &Tag) -> bool {
+    match action {
+        "signup" | "login" => tag.id("user_id").is_some(),
+        "chat" => tag.text("type").is_none(),
+        "add_admin" | "remove_admin" => tag.text("type").is_none(),
+        _ => false,
+    }
+}
+
+fn programs_verb(action: &str) -> Option<Verb> {
+    Some(match action {
+        "SIGNUP" => Verb::SignUp,
+        "LOGIN" => Verb::LogIn,
+        "LOGOUT" => Verb::LogOut,
+        "DATA" => Verb::Data,
+        "ADD" => Verb::Add,
+        "REMOVE" => Verb::Remove,
+        "CREATE" => Verb::Create,
+        "DELETE" => Verb::Delete,
+        "ADD_MEMBER" => Verb::AddMember,
+        "REMOVE_MEMBER" => Verb::RemoveMember,
+        "ADD_ADMIN" => Verb::AddAdmin,
+        "REMOVE_ADMIN" => Verb::RemoveAdmin,
+        "ONLY_ADMIN" => Verb::OnlyAdmin,
+        "CHANGE" => Verb::Change,
+        "CHAT" => Verb::Chat,
+        "CALL_REQUEST" => Verb::CallRequest,
+        "CALL_RESPONSE" => Verb::CallResponse,
+        "CALL" => Verb::CallFrame,
+        "STATUS" => Verb::Status,
+        _ => return None,
+    })
+}
+
+fn documents_verb(action: &str, kind: Option<Kind>) -> Option<(Verb, Option<Kind>)> {
+    let fixed = match action {
+        "signup" | "create_user" => Verb::SignUp,
+        "login" => Verb::LogIn,
+        "logout" => Verb::LogOut,
+        "chat" | "text_chat" | "audio_chat" | "video_chat" => Verb::Chat,
+        "add_admin" => Verb::AddAdmin,
+        "remove_admin" => Verb::RemoveAdmin,
+        "start_audio" | "start_video" | "start_audio_chat" | "start_video_chat" => Verb::CallRequest,
+        "end_audio" | "end_video" | "end_audio_chat" | "end_video_chat" => Verb::EndCall,
+        _ => return compound(action),
+    };
+    Some((fixed, kind))
+}
+
+/// "`action` = verb_type", such as `add_group`, and `change_group_name`.
+fn compound(action: &str) -> Option<(Verb, Option<Kind>)> {
+    let (verb, rest) = action.split_once('_')?;
+    let (kind, what) = rest.split_once('_').unwrap_or((rest, ""));
+    let kind = Kind::of(&kind.to_ascii_uppercase())?;
+    let verb = match (verb, what) {
+        ("add", "") => Verb::Add,
+        ("remove", "") => Verb::Remove,
+        ("create", "") => Verb::Create,
+        ("delete", "") => Verb::Delete,
+        ("change", "id" | "name") => Verb::Change,
+        _ => return None,
+    };
+    Some((verb, Some(kind)))
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Response {
+    Successful,
+    Failed,
+    Exist,
+    Extinct,
+    FalseKey,
+    AdminOnly,
+    SimultaneousLogin,
+}
+
+impl Response {
+    /// In the programs' words, or the document's: "successful, failed, existed, non_existing, false_key".
+    pub(super) fn word(self, document: bool) -> &'static str {
+        match (self, document) {
+            (Self::Successful, false) => "SUCCESSFUL",
+            (Self::Successful, true) => "successful",
+            (Self::Failed, false) => "FAILED",
+            (Self::Exist, false) => "EXIST",
+            (Self::Exist, true) => "existed",
+            (Self::Extinct, false) => "EXTINCT",
+            (Self::Extinct, true) => "non_existing",
+            (Self::FalseKey, false) => "FALSE_KEY",
+            (Self::FalseKey, true) => "false_key",
+            (Self::AdminOnly, false) => "ADMIN_ONLY",
+            (Self::SimultaneousLogin, false) => "SIMULTANEOUS_LOGIN",
+            (Self::Failed | Self::AdminOnly | Self::SimultaneousLogin, true) => "failed",
+        }
+    }
+}
