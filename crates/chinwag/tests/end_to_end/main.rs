@@ -5,6 +5,7 @@
 
 mod delivery;
 mod durability;
+mod files;
 mod members;
 mod operation;
 #[path = "../support/mod.rs"]

@@ -82,7 +82,7 @@ pub(super) async fn sign_out(
         let (parts, _body) = request.into_parts();
         let headers = response.headers_mut();
         headers.insert(header::SET_COOKIE, cookie::clear(host(&parts).secure));
-        headers.insert("clear-site-data", HeaderValue::from_static("\"cookies\", \"storage\""));
+        headers.insert("clear-site-data", HeaderValue::from_static("\"cache\", \"cookies\", \"storage\""));
     }
     Ok(response)
 }
