@@ -91,9 +91,9 @@ fn f08_a_folder_that_cannot_be_used_is_one_clear_line() {
 }
 
 #[test]
-fn an_unknown_or_unbuilt_door_is_a_clear_error() {
+fn an_unknown_door_is_a_clear_error() {
     let data = folder();
-    for (door, word) in [("tcp_json=127.0.0.1:0", "tcp_json"), ("telnet=127.0.0.1:0", "telnet")] {
+    for (door, word) in [("smoke=127.0.0.1:0", "smoke"), ("telnet=127.0.0.1:0", "telnet")] {
         let tried = Server::try_start(Process::new(BINARY), data.path(), &["--door", door]);
         let (status, said) = tried.map(|_| ()).unwrap_err();
         assert!(!status.success() && said.contains(word), "{said}");
