@@ -1,17 +1,15 @@
 //! Catching up: which logs somebody may follow, from where, and the entries he missed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use chinwag_protocol::{ConversationId, Entry, Event, LogId, Refused, Seq, UserId, UserKind};
+use chinwag_protocol::{Entry, LogId, Refused, Seq, UserId, UserKind};
 
 use super::{
     Viewer,
+    resume::{CATCH_UP_MAX, Followed, Returning, resume},
     view::{hide, is_hidden},
 };
-use crate::{facts::Known, limits::PAGE_ENTRIES_MAX, port::Reader, record::Member};
-
-/// Whoever missed more than this starts afresh: a snapshot is smaller.
-pub const CATCH_UP_MAX: u32 = 5_000;
+use crate::{facts::Known, port::Reader, record::Member};
 
 /// What somebody who was away is to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,81 +83,34 @@ pub fn entries_for(
     Ok((entries, more))
 }
 
-/// What somebody with these positions missed.
-///
-/// His own log comes first: it tells which conversations he entered meanwhile. A conversation that he does not
-/// name starts at his `joined` entry, as the view in his own log does.
+/// What somebody with these positions missed: what [`resume`] says, up to where he may see it.
 pub(super) fn catch_up(viewer: &Viewer<'_>, positions: &[(LogId, Seq)]) -> Known<CatchUp> {
-    let (reader, me) = (viewer.reader, viewer.user.id);
-    let mut named: BTreeMap<LogId, Seq> = positions.iter().copied().collect();
-    for log in [LogId::User(me), LogId::Directory] {
-        let followed = window(reader, me, log)?.is_some();
-        if followed && !named.contains_key(&log) {
-            return Ok(CatchUp::TooMuch);
-        }
+    let (reader, user) = (viewer.reader, viewer.user.id);
+    let mut followed = Vec::new();
+    for member in reader.memberships(user)? {
+        let found = reader.conversation(member.conversation)?;
+        followed.push(Followed {
+            conversation: member.conversation,
+            entered: member.entered.seq,
+            closed: found.is_none_or(|conversation| conversation.closed),
+        });
     }
-    let entered = entered_meanwhile(reader, me, &named)?;
-    for member in reader.memberships(me)? {
-        let log = LogId::Conversation(member.conversation);
-        let closed = reader.conversation(member.conversation)?.is_none_or(|conversation| conversation.closed);
-        // One that was entered and closed meanwhile: the client hears that it entered, so it must hear the end.
-        if !named.contains_key(&log) && (!closed || entered.contains(&member.conversation)) {
-            named.insert(log, member.entered.seq);
-        }
+    let mut heads = BTreeMap::new();
+    let logs = followed.iter().map(|one| LogId::Conversation(one.conversation));
+    for log in logs.chain([LogId::User(user), LogId::Directory]) {
+        heads.insert(log, reader.head(log)?.position.seq);
     }
-
+    let directory = viewer.user.kind != UserKind::Guest;
+    let returning = Returning { user, directory, positions, most: CATCH_UP_MAX.into() };
+    let head = |log| heads.get(&log).copied().unwrap_or_default();
+    let Some(plan) = resume(&returning, &followed, head) else { return Ok(CatchUp::TooMuch) };
     let mut missed = Vec::new();
-    let mut sum = 0_u32;
-    let own_first = |log: &LogId| (*log != LogId::User(me), *log);
-    let mut logs: Vec<_> = named.into_iter().collect();
-    logs.sort_by_key(|(log, _)| own_first(log));
-    for (log, from) in logs {
-        let Some((before, head)) = window(reader, me, log)? else { continue };
+    for (log, from) in plan {
+        let Some((before, head)) = window(reader, user, log)? else { continue };
         let from = from.max(before);
-        // Somebody who is gone is not told how far the conversation went on without him.
-        if from > head && !is_gone(reader, me, log)? {
-            return Ok(CatchUp::TooMuch);
-        }
         if from < head {
-            sum = sum.saturating_add(head.0 - from.0);
             missed.push(Missed { log, from, head });
-        }
-        if sum > CATCH_UP_MAX {
-            return Ok(CatchUp::TooMuch);
         }
     }
     Ok(CatchUp::Entries(missed))
-}
-
-/// The conversations that the missed entries of a user's own log will make his client enter.
-fn entered_meanwhile(
-    reader: &dyn Reader,
-    user: UserId,
-    named: &BTreeMap<LogId, Seq>,
-) -> Known<BTreeSet<ConversationId>> {
-    let log = LogId::User(user);
-    let mut entered = BTreeSet::new();
-    let head = reader.head(log)?.position.seq;
-    let mut after = named.get(&log).copied().unwrap_or(head);
-    if head.0.saturating_sub(after.0) > CATCH_UP_MAX {
-        // Far too much anyway.
-        return Ok(entered);
-    }
-    while after < head {
-        let entries = reader.entries(log, after, head, PAGE_ENTRIES_MAX)?;
-        let Some(last) = entries.last() else { break };
-        after = last.seq;
-        entered.extend(entries.iter().filter_map(|entry| match &entry.event {
-            Event::Entered { conversation } => Some(conversation.id),
-            _ => None,
-        }));
-    }
-    Ok(entered)
-}
-
-fn is_gone(reader: &dyn Reader, user: UserId, log: LogId) -> Known<bool> {
-    match log {
-        LogId::Conversation(id) => Ok(reader.member(id, user)?.is_none_or(|member| !member.is_active())),
-        _ => Ok(false),
-    }
 }

@@ -13,6 +13,7 @@ pub(crate) mod memory;
 mod people;
 #[cfg(test)]
 mod replay;
+mod resume;
 pub mod search;
 pub mod term;
 mod typed;
@@ -25,8 +26,9 @@ use chinwag_protocol::{
     Refused, Seq, SessionView, Snapshot, UserId, UserKind,
 };
 
-pub use catch_up::{CATCH_UP_MAX, CatchUp, Missed, entries_for};
+pub use catch_up::{CatchUp, Missed, entries_for};
 pub use fold::fold;
+pub use resume::{CATCH_UP_MAX, Followed, Returning, resume};
 pub use view::{effective, entered_view, hide, is_hidden, view, visible};
 
 use crate::{

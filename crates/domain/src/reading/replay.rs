@@ -387,7 +387,7 @@ fn check_catching_up(
     };
     let before: BTreeMap<LogId, Seq> = from.iter().copied().collect();
     check_list(town, user, &before, &runs);
-    let entered = entered_after(town, user, before[&LogId::User(user)]);
+    let has_news = has_news(town, user, before[&LogId::User(user)]);
     for (id, told) in all {
         let log = LogId::Conversation(*id);
         let mut sent = Vec::new();
@@ -401,7 +401,7 @@ fn check_catching_up(
             continue;
         };
         let last = member.until.unwrap_or(told.head.seq).0;
-        let listed = member.until.is_none() && (!told.closed || entered.contains(id));
+        let listed = member.until.is_none() && (!told.closed || has_news);
         let first = match before.get(&log) {
             Some(seq) => member.since.0.max(seq.0 + 1),
             None if listed => member.entered.seq.0 + 1,
@@ -411,15 +411,10 @@ fn check_catching_up(
     }
 }
 
-fn entered_after(town: &Town, user: UserId, after: Seq) -> Vec<ConversationId> {
+/// His own log has something to tell him: perhaps that he entered.
+fn has_news(town: &Town, user: UserId, after: Seq) -> bool {
     let own = town.memory.logs.get(&LogId::User(user)).map_or(&[][..], Vec::as_slice);
-    let later = own.iter().filter(|entry| entry.seq > after);
-    later
-        .filter_map(|entry| match &entry.event {
-            Event::Entered { conversation } => Some(conversation.id),
-            _ => None,
-        })
-        .collect()
+    own.iter().any(|entry| entry.seq > after)
 }
 
 /// L3: what a client lists after it was sent what it missed is what it would list with a fresh snapshot.

@@ -169,7 +169,19 @@ impl Inbox {
         store.read(Box::new(move |reader| {
             let load = || -> Result<State, Stop> {
                 let reader = reader?;
-                Ok(State::new(&reader.all_memberships()?, reader.all_heads()?))
+                let members = reader.all_memberships()?;
+                let mut ids: Vec<ConversationId> = members.iter().map(|member| member.conversation).collect();
+                ids.sort_unstable();
+                ids.dedup();
+                let mut closed = Vec::new();
+                for id in ids {
+                    if reader.conversation(id)?.is_some_and(|conversation| conversation.closed) {
+                        closed.push(id);
+                    }
+                }
+                let mut state = State::new(&members, reader.all_heads()?);
+                state.closed(&closed);
+                Ok(state)
             };
             let _ = sender.send(load());
         }));

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use chinwag_domain::{
-    reading::hide,
+    reading::{CATCH_UP_MAX, Followed, Returning, hide, resume},
     record::{Cursor, Member},
 };
 use chinwag_protocol::{
@@ -28,9 +28,6 @@ const RECEIPT_MEMBERS_MAX: u32 = 100;
 
 /// Users that one connection may watch.
 pub const WATCHED_MAX: usize = 500;
-
-/// A client that missed more gets the whole state instead.
-const CATCH_UP_MAX: u64 = 5_000;
 
 /// Numbers a connection while it is open.
 pub type Key = usize;
@@ -80,6 +77,8 @@ struct Membership {
 #[derive(Default)]
 struct Conversation {
     members: u32,
+    /// It has had its last entry.
+    closed: bool,
     /// The connections of its members, each with the first entry it may see.
     online: Vec<(Key, Seq)>,
 }
@@ -121,6 +120,13 @@ impl State {
             state.enter(member.conversation, member.user, member.since, member.entered);
         }
         state
+    }
+
+    /// Knows that these conversations have had their last entry.
+    pub fn closed(&mut self, conversations: &[ConversationId]) {
+        for id in conversations {
+            self.conversations.entry(*id).or_default().closed = true;
+        }
     }
 
     /// Refuses more connections of one session, or of one user, than this.
@@ -196,44 +202,18 @@ impl State {
         Opened::Resumed(key)
     }
 
-    /// The logs that grew since the client left, each with the last number it has; `None`: too much, or nonsense.
+    /// The logs that may have grown since the client left, each with the last number it has; `None`: it starts afresh.
     fn plan_resume(&self, identity: &Identity, positions: &[(LogId, Seq)]) -> Option<Vec<(LogId, Seq)>> {
-        let known: HashMap<LogId, Seq> = positions.iter().copied().collect();
-        let mut plan = Vec::new();
-        let mut total = 0_u64;
-        let most = self.catch_up_max.unwrap_or(CATCH_UP_MAX);
-        let mut consider = |log: LogId, after: Seq, head: Seq| {
-            total += u64::from(head.0.saturating_sub(after.0));
-            if head > after {
-                plan.push((log, after));
-            }
-            // Ahead of the end: the client knows another history than this store.
-            after <= head && total <= most
+        let most = self.catch_up_max.unwrap_or(CATCH_UP_MAX.into());
+        let returning = Returning { user: identity.user, directory: identity.directory, positions, most };
+        let memberships = self.users.get(&identity.user).map_or(&[][..], |user| &user.memberships);
+        let followed = |membership: &Membership| Followed {
+            conversation: membership.conversation,
+            entered: membership.entered.seq,
+            closed: self.conversations.get(&membership.conversation).is_some_and(|found| found.closed),
         };
-        let own = LogId::User(identity.user);
-        if !consider(own, *known.get(&own)?, self.head(own).seq) {
-            return None;
-        }
-        if identity.directory
-            && !consider(LogId::Directory, *known.get(&LogId::Directory)?, self.head(LogId::Directory).seq)
-        {
-            return None;
-        }
-        for membership in self.users.get(&identity.user).map_or(&[][..], |user| &user.memberships) {
-            let log = LogId::Conversation(membership.conversation);
-            let after = known.get(&log).copied().unwrap_or(membership.entered.seq);
-            if !consider(log, after, self.head(log).seq) {
-                return None;
-            }
-        }
-        // Conversations that he has left meanwhile, or never was in: the store knows up to where he may see them.
-        // Their heads decide nothing here, or trying positions would tell a stranger where they are.
-        let elsewhere = |log: &LogId| match log {
-            LogId::Conversation(id) => self.membership(*id, identity.user).is_none(),
-            LogId::Directory | LogId::User(_) => false,
-        };
-        plan.extend(known.into_iter().filter(|(log, _)| elsewhere(log)));
-        Some(plan)
+        let followed: Vec<Followed> = memberships.iter().map(followed).collect();
+        resume(&returning, &followed, |log| self.head(log).seq)
     }
 
     fn send_missed(&self, key: Key, log: LogId, after: Seq) {
@@ -329,6 +309,7 @@ impl State {
         }
         match &entry.event {
             Event::Left { user } | Event::Removed { user, .. } => self.leave(id, *user),
+            Event::Closed {} => self.conversations.entry(id).or_default().closed = true,
             // What is erased in the store must not live on here.
             Event::Deleted { .. } => self.recent.forget(entry.log),
             _ => {}
