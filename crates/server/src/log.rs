@@ -41,7 +41,8 @@ pub fn start(config: &LogConfig) -> Result<(), String> {
         return Ok(());
     }
     // Not through the library's handle: its lock would be held for as long as a write takes.
-    let out = io::stderr().as_fd().try_clone_to_owned().map_err(|error| format!("standard error: {error}"))?;
+    let out =
+        io::stderr().as_fd().try_clone_to_owned().map_err(|error| format!("standard error: {error}"))?;
     let lines = Lines::to(File::from(out)).map_err(|error| format!("the thread of the log: {error}"))?;
     let registry = tracing_subscriber::registry().with(filter);
     let writer = lines.clone();
@@ -192,7 +193,9 @@ mod tests {
         }
     }
 
-    fn slow() -> (Lines, Arc<Mutex<Vec<u8>>>, mpsc::Sender<io::Result<()>>) {
+    type Allow = mpsc::Sender<io::Result<()>>;
+
+    fn slow() -> (Lines, Arc<Mutex<Vec<u8>>>, Allow) {
         let (allow, allowed) = mpsc::channel();
         let kept = Arc::<Mutex<Vec<u8>>>::default();
         let lines = Lines::to(Slow { kept: kept.clone(), allowed }).unwrap();
