@@ -235,11 +235,7 @@ fn copy(from: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(S
 }
 
 /// How many bytes there are, at most `most`, and their digest; `each` gets them in pieces.
-fn digest(
-    from: &mut impl Read,
-    most: Option<u64>,
-    each: &mut dyn FnMut(&[u8]),
-) -> io::Result<(u64, String)> {
+fn digest(from: &mut impl Read, most: Option<u64>, each: &mut dyn FnMut(&[u8])) -> io::Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut from = from.take(most.unwrap_or(u64::MAX));
     let (mut buffer, mut bytes) = (vec![0; 1 << 18], 0);
