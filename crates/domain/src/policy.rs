@@ -72,7 +72,7 @@ macro_rules! actions {
     };
 }
 
-const ROWS: usize = 34;
+const ROWS: usize = 35;
 const COLUMNS: usize = Who::ALL.len();
 
 actions! {
@@ -130,8 +130,10 @@ actions! {
     ModerateCall = "moderate_call",
     /// Export the conversation.
     Export = "export",
-    /// Read one's own account and sessions, end them, change one's profile.
+    /// Read one's own account and sessions, end them, change one's settings.
     OwnAccount = "own_account",
+    /// Change one's profile and contacts, block.
+    OwnProfile = "own_profile",
     /// Change one's password.
     OwnSecrets = "own_secrets",
     /// Make an account.
@@ -175,6 +177,8 @@ pub struct Grounds {
     pub fresh: bool,
     /// Registration is open, or there is an invitation.
     pub may_register: bool,
+    /// What the asker would be in another client, if he asks through a door.
+    pub elsewhere: Option<Who>,
 }
 
 /// What the table says.
@@ -225,6 +229,7 @@ fn conditional(note: u8, action: Action, grounds: &Grounds) -> Verdict {
         17 => either(grounds.may_register, Verdict::Deny),
         18 => either(grounds.direct, Verdict::Deny),
         20 | 21 => Verdict::Allow,
+        22 => grounds.elsewhere.map_or(Verdict::Deny, |who| permit(who, action, grounds)),
         // 11, 19: settings that no conversation has yet.
         _ => Verdict::Deny,
     }
@@ -290,7 +295,7 @@ const fn parse(text: &[u8]) -> [[Cell; COLUMNS]; ROWS] {
                 at += 1;
             }
             assert!(
-                note <= 21 && (letter != b'c' || note > 0),
+                note <= 22 && (letter != b'c' || note > 0),
                 "a condition in the policy table needs its note"
             );
             table[row][column] = Cell { letter, note };

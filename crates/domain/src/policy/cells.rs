@@ -18,6 +18,7 @@ fn extremes() -> [Grounds; 2] {
         sees_file: true,
         fresh: true,
         may_register: true,
+        elsewhere: Some(Who::Owner),
     };
     [Grounds::default(), all]
 }
@@ -25,7 +26,7 @@ fn extremes() -> [Grounds; 2] {
 type Grant = fn(&mut Grounds);
 
 /// What each note asks for, and what it is otherwise.
-const NOTES: [(u8, Grant, Verdict); 13] = [
+const NOTES: [(u8, Grant, Verdict); 14] = [
     (3, |grounds| grounds.readable = true, Verdict::Hide),
     (5, |grounds| grounds.member = true, Verdict::Hide),
     (6, |grounds| grounds.admin_there = true, Verdict::Deny),
@@ -39,6 +40,7 @@ const NOTES: [(u8, Grant, Verdict); 13] = [
     (17, |grounds| grounds.may_register = true, Verdict::Deny),
     (18, |grounds| grounds.direct = true, Verdict::Deny),
     (20, |_| {}, Verdict::Allow),
+    (22, |grounds| (grounds.elsewhere, grounds.outranks) = (Some(Who::Owner), true), Verdict::Deny),
 ];
 
 fn check_cell(action: Action, who: Who, cell: &str) {
@@ -91,7 +93,7 @@ fn every_cell_of_the_table_is_what_is_decided() {
             cells += 1;
         }
     }
-    assert_eq!((cells, rows.len()), (374, ROWS + 1));
+    assert_eq!((cells, rows.len()), (385, ROWS + 1));
 }
 
 /// Whatever speaks for him: nobody without a session may do anything but register, and a block never helps.
@@ -114,6 +116,7 @@ fn fuzz_policy() {
             sees_file: bit(10),
             fresh: bit(11),
             may_register: bit(12),
+            elsewhere: bit(13).then_some(Who::Member),
         };
         let verdict = permit(who, action, &grounds);
         if verdict == Verdict::Allow {

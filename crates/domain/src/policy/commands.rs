@@ -270,10 +270,12 @@ fn on_the_server(cast: &Cast, action: Action) -> Vec<(Command, Option<Command>)>
     match action {
         Action::StartDirect => vec![on(|user| Command::OpenDirect { user })],
         Action::OwnAccount => vec![
-            (Command::ChangeProfile(ProfileChange { hue: Some(7), ..ProfileChange::default() }), None),
             (Command::ChangeSettings(Settings { theme: "dark".into(), ..Settings::default() }), None),
             (Command::EndOtherSessions {}, None),
             (Command::ConfirmPassword { password: "right".into() }, None),
+        ],
+        Action::OwnProfile => vec![
+            (Command::ChangeProfile(ProfileChange { hue: Some(7), ..ProfileChange::default() }), None),
             on(|user| Command::AddContact { user }),
             on(|user| Command::RemoveContact { user }),
             on(|user| Command::Block { user }),
@@ -310,6 +312,7 @@ fn grounds(who: Who, public: bool) -> Grounds {
         outranks: matches!(who, Who::Admin | Who::Owner),
         shares: true,
         fresh: true,
+        elsewhere: (who == Who::Door).then_some(Who::Member),
         ..Grounds::default()
     }
 }

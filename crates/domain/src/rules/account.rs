@@ -170,7 +170,7 @@ fn set_password(plan: &mut Plan<'_>, user: UserId, prepared: &Prepared) -> Known
 /// Changes one's own profile; a new handle frees the old one.
 pub fn change_profile(plan: &mut Plan<'_>, actor: &Actor, change: &ProfileChange) -> Known<Reply> {
     let rights = rights(plan, actor)?;
-    rights.need(Action::OwnAccount)?;
+    rights.need(Action::OwnProfile)?;
     let mut user = User::clone(&rights.user);
     if let Some(name) = &change.name {
         user.name = names::display_name(name)?.to_owned();

@@ -43,7 +43,7 @@ pub fn unblock(plan: &mut Plan<'_>, actor: &Actor, user: UserId) -> Known<Reply>
 
 /// What the actor thinks of another user, who exists and is not himself.
 fn towards(plan: &Plan<'_>, actor: &Actor, user: UserId) -> Known<Relation> {
-    rights(plan, actor)?.need(Action::OwnAccount)?;
+    rights(plan, actor)?.need(Action::OwnProfile)?;
     if user == actor.user {
         return Err(Refused::invalid("user", "oneself", "this is yourself").into());
     }

@@ -47,7 +47,8 @@ pub fn rights(plan: &Plan<'_>, actor: &Actor) -> Known<Rights> {
         _ => Who::Stranger,
     };
     let fresh = is_fresh(session.confirmed_at.0, plan.at().0);
-    Ok(Rights { user, who, grounds: Grounds { fresh, ..Grounds::default() } })
+    let elsewhere = (who == Who::Door).then_some(Who::Stranger);
+    Ok(Rights { user, who, grounds: Grounds { fresh, elsewhere, ..Grounds::default() } })
 }
 
 /// The asker before a conversation; one that he may not know of is not found.
@@ -72,14 +73,16 @@ pub fn place_even_closed(plan: &Plan<'_>, actor: &Actor, id: ConversationId) -> 
     let conversation = plan.conversation(id)?.ok_or_else(Refused::not_found)?;
     let member = plan.member(id, rights.user.id)?;
     let active = member.as_ref().filter(|member| member.is_active());
-    rights.who = match (rights.who, active, member.as_ref().map(|member| member.standing)) {
+    let by_role = active.map(|member| match member.role {
+        Role::Member => Who::Member,
+        Role::Admin => Who::Admin,
+        Role::Owner => Who::Owner,
+    });
+    let through_door = rights.who == Who::Door;
+    rights.who = match (rights.who, by_role, member.as_ref().map(|member| member.standing)) {
         (Who::Guest, ..) => Who::Guest,
         (Who::Door, Some(_), _) => Who::Door,
-        (_, Some(member), _) => match member.role {
-            Role::Member => Who::Member,
-            Role::Admin => Who::Admin,
-            Role::Owner => Who::Owner,
-        },
+        (_, Some(who), _) => who,
         // Through a door nobody acts as a server administrator.
         (Who::Operator, None, _) => Who::Operator,
         (_, None, Some(Standing::Banned)) => Who::Banned,
@@ -92,6 +95,7 @@ pub fn place_even_closed(plan: &Plan<'_>, actor: &Actor, id: ConversationId) -> 
         member: active.is_some(),
         admin_there: active.is_some_and(|member| member.role >= Role::Admin),
         alone: active.is_some() && conversation.members == 1,
+        elsewhere: by_role.filter(|_| through_door).or(rights.grounds.elsewhere),
         ..rights.grounds
     };
     Ok(Place { conversation, member, rights })
