@@ -17,9 +17,18 @@ pub(super) const OPEN_MAX: usize = 256;
 pub(super) enum Open {
     Command(oneshot::Sender<Result<Reply, ClientError>>),
     Query(oneshot::Sender<Result<Answer, ClientError>>),
-    Post { client_id: String, conversation: ConversationId },
-    Fill { log: LogId },
-    Owed { log: LogId },
+    Post {
+        client_id: String,
+        conversation: ConversationId,
+    },
+    /// What of this log comes after an entry.
+    Fill {
+        log: LogId,
+        after: Seq,
+    },
+    Owed {
+        log: LogId,
+    },
     Users,
 }
 
@@ -28,6 +37,8 @@ pub(super) struct Talk {
     pub(super) open: BTreeMap<u64, Open>,
     /// Logs with a gap that is being filled, and the last number heard of there meanwhile.
     pub(super) filling: BTreeMap<LogId, Seq>,
+    /// Those of them that the server was too busy to answer about: asked again at the next tick.
+    pub(super) fill_again: BTreeSet<LogId>,
     /// Conversations with a message on its way.
     pub(super) posting: BTreeSet<ConversationId>,
     /// No message is sent before this.
@@ -55,6 +66,7 @@ impl Talk {
             online: false,
             open: BTreeMap::new(),
             filling: BTreeMap::new(),
+            fill_again: BTreeSet::new(),
             posting: BTreeSet::new(),
             post_from: now,
             asked_users: BTreeSet::new(),

@@ -311,9 +311,7 @@ impl Task {
                     return Ok(());
                 }
                 talk.filling.insert(log, entry.seq);
-                let id = talk.open(Open::Fill { log });
-                self.send(link, ClientFrame::Query { id, get: Query::Entries { log, after, limit: PAGE } })
-                    .await
+                self.ask_entries(link, talk, Open::Fill { log, after }, log, after).await
             }
         }
     }
@@ -332,8 +330,8 @@ impl Task {
                     state.learn(profiles);
                 }
             }
-            (Some(Open::Fill { log }), Answer::Entries { entries, more }) => {
-                return self.fill(link, talk, log, entries, more).await;
+            (Some(Open::Fill { log, after }), Answer::Entries { entries, more }) => {
+                return self.fill(link, talk, (log, after), entries, more).await;
             }
             (Some(Open::Owed { log }), Answer::Entries { entries, more }) => {
                 let (told, next) = self.owed.pay(log, entries, more);
@@ -343,7 +341,7 @@ impl Task {
                 }
             }
             // The answer to another question than the one asked: as good as none.
-            (Some(Open::Fill { log }), _) => drop(talk.filling.remove(&log)),
+            (Some(Open::Fill { log, .. }), _) => drop(talk.filling.remove(&log)),
             (Some(Open::Owed { log }), _) => {
                 let held = self.owed.forgive(log);
                 self.tell_entries(held);
@@ -383,7 +381,7 @@ impl Task {
         &mut self,
         link: &mut Link,
         talk: &mut Talk,
-        log: LogId,
+        (log, asked): (LogId, Seq),
         entries: Vec<Entry>,
         more: bool,
     ) -> Result<(), End> {
@@ -393,7 +391,8 @@ impl Task {
             let before = state.position(log);
             let new: Vec<Entry> = entries.into_iter().filter(|entry| Some(entry.seq) > before).collect();
             state.fill(&new);
-            (new, state.position(log).filter(|position| Some(*position) > before))
+            // Somebody who left and came back is farther than where he asked, without anything of this answer.
+            (new, state.position(log).filter(|position| *position > asked))
         };
         self.changed |= !new.is_empty();
         let told = new.into_iter().filter_map(|entry| self.owed.hold(entry)).collect();
@@ -402,9 +401,7 @@ impl Task {
         match position {
             // What came while the question was open was not applied: ask on until that is reached.
             Some(after) if more || heard > Some(after) => {
-                let id = talk.open(Open::Fill { log });
-                self.send(link, ClientFrame::Query { id, get: Query::Entries { log, after, limit: PAGE } })
-                    .await
+                self.ask_entries(link, talk, Open::Fill { log, after }, log, after).await
             }
             // Reached, or the conversation is gone, or the server has no more: the next entry shows whether a gap
             // is left.
@@ -413,6 +410,17 @@ impl Task {
                 Ok(())
             }
         }
+    }
+
+    async fn fill_again(&self, link: &mut Link, talk: &mut Talk) -> Result<(), End> {
+        for log in std::mem::take(&mut talk.fill_again) {
+            let position = self.shared.state().as_ref().and_then(|state| state.position(log));
+            match position {
+                Some(after) => self.ask_entries(link, talk, Open::Fill { log, after }, log, after).await?,
+                None => drop(talk.filling.remove(&log)),
+            }
+        }
+        Ok(())
     }
 
     async fn done(
@@ -428,7 +436,10 @@ impl Task {
                 Err(refused) => refused.into(),
                 Ok(_) => ClientError::Foreign(self.server.clone()),
             }))),
-            Some(Open::Fill { log }) => drop(talk.filling.remove(&log)),
+            Some(Open::Fill { log, .. }) => match result {
+                Err(refused) if !refused.is_definite() => drop(talk.fill_again.insert(log)),
+                _ => drop(talk.filling.remove(&log)),
+            },
             Some(Open::Owed { log }) => {
                 let held = self.owed.forgive(log);
                 self.tell_entries(held);
@@ -525,6 +536,7 @@ impl Task {
         }
         if talk.online {
             talk.forget_abandoned();
+            self.fill_again(link, talk).await?;
             self.tell_cursors(link, talk).await?;
             self.send_waiting(link, talk).await?;
             self.ask_users(link, talk).await?;

@@ -29,7 +29,8 @@ pub(crate) struct Draft {
 enum Open {
     Command,
     Post(Draft),
-    Fill(LogId),
+    /// What of a log comes after an entry.
+    Fill(LogId, Seq),
     Users,
 }
 
@@ -140,7 +141,7 @@ impl Device {
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = &str> {
         self.open.values().filter_map(|open| match open {
             Open::Post(draft) => Some(draft.text.as_str()),
-            Open::Command | Open::Fill(_) | Open::Users => None,
+            Open::Command | Open::Fill(..) | Open::Users => None,
         })
     }
 
@@ -297,7 +298,7 @@ impl Device {
                     return;
                 }
                 self.filling.insert(log, entry.seq);
-                let id = self.ask(Open::Fill(log));
+                let id = self.ask(Open::Fill(log, after));
                 out.push(ClientFrame::Query { id, get: Query::Entries { log, after, limit: PAGE } });
             }
         }
@@ -316,11 +317,11 @@ impl Device {
                     state.learn(profiles.clone());
                 }
             }
-            (Some(Open::Fill(log)), Answer::Entries { entries, more }) => {
+            (Some(Open::Fill(log, after)), Answer::Entries { entries, more }) => {
                 for entry in entries {
                     oracle.receive(self.user, self.session, entry);
                 }
-                self.fill(log, entries, *more, oracle, out);
+                self.fill((log, after), entries, *more, oracle, out);
             }
             _ => {}
         }
@@ -328,7 +329,7 @@ impl Device {
 
     fn fill(
         &mut self,
-        log: LogId,
+        (log, asked): (LogId, Seq),
         entries: &[Entry],
         more: bool,
         oracle: &mut Oracle,
@@ -345,12 +346,12 @@ impl Device {
             last = Some(entry.seq);
         }
         state.fill(&new);
-        let position = state.position(log).filter(|position| Some(*position) > before);
+        let position = state.position(log).filter(|position| *position > asked);
         let heard = self.filling.get(&log).copied();
         self.forget_read_of_gone();
         match position {
             Some(after) if more || heard > Some(after) => {
-                let id = self.ask(Open::Fill(log));
+                let id = self.ask(Open::Fill(log, after));
                 out.push(ClientFrame::Query { id, get: Query::Entries { log, after, limit: PAGE } });
             }
             _ => drop(self.filling.remove(&log)),
@@ -371,7 +372,7 @@ impl Device {
             oracle.blame(|| format!("a rule failed: {refused}"));
         }
         match self.open.remove(&id) {
-            Some(Open::Fill(log)) => drop(self.filling.remove(&log)),
+            Some(Open::Fill(log, _)) => drop(self.filling.remove(&log)),
             Some(Open::Post(draft)) => {
                 self.posting.remove(&draft.conversation);
                 match result {
