@@ -67,12 +67,17 @@ pub(crate) fn failed(failed: &Failed) -> Refused {
     )
 }
 
+/// What whoever asked hears instead of an answer. The one place that numbers failures, for the server too.
+pub fn told(stop: Stop) -> Refused {
+    match stop {
+        Stop::Refused(refused) => refused,
+        Stop::Failed(trouble) => failed(&trouble),
+    }
+}
+
 /// The verdict on a request that ended without a plan.
 pub(crate) fn verdict_of(stop: Stop) -> Verdict {
-    match stop {
-        Stop::Refused(refused) => Err(refused),
-        Stop::Failed(trouble) => Err(failed(&trouble)),
-    }
+    Err(told(stop))
 }
 
 /// Says that a rule panicked, which is a mistake of ours and must not end the writer.

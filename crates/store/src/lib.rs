@@ -13,7 +13,7 @@ pub mod memory;
 pub mod objects;
 pub mod sqlite;
 
-pub use engine::{Clock, Decide};
+pub use engine::{Clock, Decide, told};
 
 #[cfg(test)]
 mod suite;

@@ -8,14 +8,22 @@ use std::{
     path::Path,
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
-use chinwag_domain::{Failed, port::Reading};
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use chinwag_domain::{Failed, Reader, port::Reading};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use rusqlite::{Connection, OpenFlags};
 
 use super::look::{Beside, Look};
 use crate::engine;
+
+/// So many readings more wait for the disk together.
+const TOGETHER: usize = 63;
+
+/// After so long without a reading, a reader gives back the pages that it holds in memory.
+const QUIET: Duration = Duration::from_secs(5);
+const FOREVER: Duration = Duration::from_secs(3_600);
 
 /// See the module.
 pub(super) struct Pool {
@@ -79,20 +87,40 @@ fn run(conn: &Connection, beside: &Beside, waiting: &Receiver<Reading>) {
             tracing::error!(%error, "cannot end a reading");
         }
     };
-    for reading in waiting {
-        if let Err(error) = execute("BEGIN").and_then(|_| see(conn)) {
-            reading(Err(engine::failed(&Failed::new("cannot begin to read", error))));
+    let begin = || execute("BEGIN").and_then(|_| see(conn));
+    let mut fat = false;
+    loop {
+        let reading = match waiting.recv_timeout(if fat { QUIET } else { FOREVER }) {
+            Ok(reading) => reading,
+            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Timeout) => {
+                if fat && let Err(error) = conn.execute_batch("PRAGMA shrink_memory") {
+                    tracing::debug!(%error, "a reader keeps its pages in memory");
+                }
+                fat = false;
+                continue;
+            }
+        };
+        fat = true;
+        let mut readings = vec![reading];
+        let mut begun = begin();
+        if begun.is_ok() && !beside.durability.is_settled() {
+            // Those that wait too wait for the same sync, over a state that was taken after they were asked for.
             end();
-            continue;
+            readings.extend(waiting.try_iter().take(TOGETHER));
+            begun = begin();
         }
-        if !beside.durability.settle() {
-            reading(Err(engine::stopped()));
-            end();
-            continue;
-        }
+        let ready = match begun {
+            Ok(()) if beside.durability.settle() => Ok(()),
+            Ok(()) => Err(engine::stopped()),
+            Err(error) => Err(engine::failed(&Failed::new("cannot begin to read", error))),
+        };
         let look = Look { conn, beside };
-        if catch_unwind(AssertUnwindSafe(|| reading(Ok(&look)))).is_err() {
-            tracing::error!("a reading panicked");
+        for reading in readings {
+            let given = ready.clone().map(|()| &look as &dyn Reader);
+            if catch_unwind(AssertUnwindSafe(|| reading(given))).is_err() {
+                tracing::error!("a reading panicked");
+            }
         }
         end();
     }

@@ -129,6 +129,12 @@ impl Durability {
         self.work.notify_one();
     }
 
+    /// Whether everything that is committed now is durable.
+    pub(super) fn is_settled(&self) -> bool {
+        let begun = self.begun.load(Ordering::SeqCst);
+        self.durable.load(Ordering::SeqCst) >= begun
+    }
+
     /// Waits until everything that is committed now is durable; `false` if it never will be.
     pub(super) fn settle(&self) -> bool {
         let begun = self.begun.load(Ordering::SeqCst);
@@ -265,11 +271,11 @@ fn group<'d>(
         group.into_iter().for_each(|committed| (committed.ticket)(Err(engine::stopped())));
         return durability.lock();
     }
-    durability.durable.store(number, Ordering::SeqCst);
     drop(state);
-    durability.told.notify_all();
     tell(tools, group);
     state = durability.lock();
+    // Only now: who reads it is told of it too, and had better be told first.
+    durability.durable.store(number, Ordering::SeqCst);
     state.told = turn + 1;
     state.on_their_way -= count;
     durability.told.notify_all();

@@ -45,6 +45,9 @@ const FLUSH_MOST: usize = 256;
 /// What can wait goes along with the next batch, unless none comes for so long: then it gets a sync of its own.
 const QUIET: Duration = Duration::from_millis(200);
 
+/// After so long without a request, the pages that are held in memory are given back.
+const SLIM_AFTER: Duration = Duration::from_secs(5);
+
 /// After so many pages the write-ahead log is copied into the database when there is nothing else to do; otherwise
 /// after as many as the options say, so that a page that many batches change is copied once.
 const CHECKPOINT_IDLE: u32 = 1_000;
@@ -96,6 +99,8 @@ pub(super) struct Writer {
     apart: bool,
     /// The open transaction, or the last one, holds what others may see.
     dirty: bool,
+    /// When the last batch was, unless its pages were given back since.
+    worked: Option<Instant>,
     /// Not before, what can wait gets a transaction of its own.
     alone_from: Instant,
     /// How long the log was when it was last copied into the file.
@@ -159,6 +164,7 @@ impl Writer {
             taken_along: Vec::new(),
             apart: false,
             dirty: false,
+            worked: None,
             alone_from: Instant::now(),
             checkpointed: 0,
             last_checkpoint: Instant::now(),
@@ -186,6 +192,7 @@ impl Writer {
                 Ok(first) if self.full.is_some() => self.alone(first),
                 Ok(first) => {
                     self.batch(first);
+                    self.worked = Some(Instant::now());
                     self.alone_from = Instant::now() + QUIET;
                 }
                 Err(RecvTimeoutError::Timeout) => self.flush(FLUSH_MOST),
@@ -455,6 +462,9 @@ impl Writer {
             Ok(()) => {
                 self.taken_along.clear();
                 self.apart = false;
+                if self.worked.is_some_and(|worked| worked.elapsed() >= SLIM_AFTER) {
+                    self.slim();
+                }
             }
             Err(stop) => match trouble_of(&stop) {
                 Trouble::Disk => self.die("cannot write to the disk", &stop),
@@ -471,6 +481,14 @@ impl Writer {
         }
     }
 
+    /// Gives back pages: nothing has come for a while.
+    fn slim(&mut self) {
+        self.worked = None;
+        if let Err(error) = self.parts.conn.execute_batch("PRAGMA shrink_memory") {
+            tracing::debug!(%error, "the writer keeps its pages in memory");
+        }
+    }
+
     fn checkpoint_if_due(&mut self) {
         let pages = self.parts.wal_pages.load(Ordering::Relaxed);
         if pages < self.checkpointed {
@@ -478,7 +496,9 @@ impl Writer {
             self.checkpointed = 0;
         }
         // While readers keep the log from beginning anew, it is not copied after every batch.
-        let idle = self.parts.queue.is_empty() && self.last_checkpoint.elapsed() >= FLUSH_EVERY;
+        // A log that begins anew costs the writer a sync, so a moment without a request is not enough.
+        let is_quiet = self.worked.is_none_or(|worked| worked.elapsed() >= QUIET);
+        let idle = is_quiet && self.last_checkpoint.elapsed() >= FLUSH_EVERY;
         let most = match (self.parts.small_disk, idle) {
             (true, _) => CHECKPOINT_PAGES_SMALL_DISK,
             (false, true) => CHECKPOINT_IDLE,

@@ -169,6 +169,8 @@ fn work(shared: &Shared, store: &Path, mut conn: Connection, is_new: bool) -> Re
         targets: HashMap::new(),
         waiting: BinaryHeap::new(),
         sweep: false,
+        // The check has read the whole file.
+        fat: true,
     };
     work.aim_at_heads()?;
     loop {
@@ -208,6 +210,8 @@ struct Work<'s> {
     waiting: BinaryHeap<Reverse<Next>>,
     /// Removed text may still be in the write-ahead log.
     sweep: bool,
+    /// Pages are held in memory that will not be needed soon.
+    fat: bool,
 }
 
 /// What one transaction is about.
@@ -276,7 +280,13 @@ impl Work<'_> {
                 }
                 let time = if something { PACE.saturating_sub(began.elapsed()) } else { REST };
                 let waited = self.shared.wake.wait_timeout(state, time);
-                state = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
+                let (locked, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+                state = locked;
+                if timeout.timed_out() && !something && self.fat {
+                    drop(state);
+                    self.slim();
+                    state = self.shared.lock();
+                }
                 if self.sweep {
                     // Tried again now and then, until no search is in the way.
                     drop(state);
@@ -305,6 +315,7 @@ impl Work<'_> {
 
     /// One transaction.
     fn batch(&mut self) -> Result<(), Trouble> {
+        self.fat = true;
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
         let mut batch = Batch::default();
         let mut marks: HashMap<ConversationId, Seq> = HashMap::new();
@@ -386,6 +397,15 @@ impl Work<'_> {
             docs::replace(&self.conn, &doc, text)?;
         }
         Ok(())
+    }
+
+    /// Gives back pages: nothing has come for a while.
+    fn slim(&mut self) {
+        self.fat = false;
+        if let Err(error) = self.conn.execute_batch("PRAGMA shrink_memory").and_then(|()| self.source.slim())
+        {
+            tracing::debug!(%error, "the search index keeps its pages in memory");
+        }
     }
 
     /// Empties the write-ahead log, where removed text would stay until it is written over.

@@ -41,6 +41,11 @@ impl Source {
         Ok(Self { conn: read_only(file)? })
     }
 
+    /// Gives back pages that are held in memory.
+    pub(super) fn slim(&self) -> rusqlite::Result<()> {
+        self.conn.execute_batch("PRAGMA shrink_memory")
+    }
+
     /// The last number of each conversation: one step for each log, however long it is.
     pub(super) fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, Unreadable> {
         let mut statement = self.conn.prepare_cached(
