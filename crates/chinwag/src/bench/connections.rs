@@ -43,10 +43,11 @@ struct Seat {
 /// `bench idle`.
 pub(super) async fn idle(target: &Target, common: &BenchCommon, connections: u32) -> Outcome<Report> {
     let users = accounts::users(target, connections.min(USERS_MAX)).await?;
-    let without = machine::usage(target.pid);
+    let (without, own) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
     let began = Instant::now();
     let seats = seats(target, &users, connections).await?;
     let opening = began.elapsed();
+    let (opened, own_after) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
     let mut tasks = JoinSet::new();
     for seat in seats {
         tasks.spawn(stay(seat));
@@ -61,6 +62,13 @@ pub(super) async fn idle(target: &Target, common: &BenchCommon, connections: u32
     report.set("connections", connections);
     report.set("users", users.len());
     report.figure("opened_per_s", f64::from(connections) / opening.as_secs_f64());
+    for (name, before, after) in
+        [("server_cpu_us_per_sign_in", without, opened), ("generator_cpu_us_per_sign_in", own, own_after)]
+    {
+        if let (Some(before), Some(after)) = (before, after) {
+            report.figure(name, (after.cpu - before.cpu).as_secs_f64() * 1e6 / f64::from(connections));
+        }
+    }
     if let (Some(without), Some(after)) = (without, after) {
         let bytes = after.rss.saturating_sub(without.rss) as f64 / f64::from(connections);
         report.figure("server_bytes_per_connection", bytes);
@@ -113,6 +121,7 @@ pub(super) async fn reconnect(target: &Target, connections: u32) -> Outcome<Repo
     let seats = seats(target, &users, connections).await?;
     let back: Vec<(User, String)> = seats.into_iter().map(|seat| (seat.user, seat.origin)).collect();
     // All sockets are closed now. The server may take a moment to notice; coming back does not wait for that.
+    let costs_before = costs(target).await?;
     let before = machine::usage(target.pid);
     let began = Instant::now();
     let mut tasks = JoinSet::new();
@@ -139,6 +148,7 @@ pub(super) async fn reconnect(target: &Target, connections: u32) -> Outcome<Repo
         .unwrap_or_else(|_| failed("not all connections came back within a minute"))?;
     drop(progress);
     let (took, after) = (began.elapsed(), machine::usage(target.pid));
+    let costs_after = costs(target).await?;
     let resumed = open.iter().filter(|(_, _, welcome)| welcome.is_none()).count();
     let mut report = Report::new();
     report.set("scenario", "reconnect");
@@ -149,7 +159,17 @@ pub(super) async fn reconnect(target: &Target, connections: u32) -> Outcome<Repo
     report.figure("resumes_per_s", f64::from(connections) / took.as_secs_f64());
     report.latency("back", &all);
     report.server(before, after, 0, took);
+    if let (Some(before), Some(after)) = (costs_before, costs_after) {
+        report.figure("store_reads_per_connection", (after.0 - before.0) as f64 / f64::from(connections));
+        report.set("password_hashes", after.1 - before.1);
+    }
     Ok(report)
+}
+
+/// How many reads of the store and how many password hashes there were.
+async fn costs(target: &Target) -> Outcome<Option<(u64, u64)>> {
+    let reads = target.counted("chinwag_store_reads_total").await?;
+    Ok(reads.zip(target.counted("chinwag_password_hashes_total").await?))
 }
 
 /// `bench offline`.

@@ -184,14 +184,14 @@ async fn run(
     }
     let (warm_up, duration) = (Duration::from_secs(common.warm_up), Duration::from_secs(common.duration));
     watch_over(&mut tasks, begin + warm_up).await?;
-    let before = machine::usage(target.pid);
+    let (before, own) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
     let (delivered_before, began) = (board.delivered.load(Ordering::Relaxed), Instant::now());
     board.is_measuring.store(true, Ordering::Relaxed);
     watch_over(&mut tasks, began + duration).await?;
     board.is_measuring.store(false, Ordering::Relaxed);
     let took = began.elapsed();
     let deliveries = board.delivered.load(Ordering::Relaxed) - delivered_before;
-    let after = machine::usage(target.pid);
+    let (after, own_after) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
     board.is_over.store(true, Ordering::Relaxed);
     drain(&board).await;
 
@@ -199,6 +199,10 @@ async fn run(
     report.rates(&board, took, deliveries);
     report.latency("latency", &board.latencies());
     report.server(before, after, deliveries, took);
+    if let (Some(own), Some(own_after), true) = (own, own_after, deliveries > 0) {
+        let cpu = own_after.cpu.saturating_sub(own.cpu).as_secs_f64();
+        report.figure("generator_cpu_us_per_delivery", cpu * 1e6 / deliveries as f64);
+    }
     report.set("connections", of);
     tasks.shutdown().await;
     Ok(report)

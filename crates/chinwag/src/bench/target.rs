@@ -12,7 +12,8 @@ use chinwag_client::{Address, Http};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
     process::{Child, Command},
     sync::oneshot,
     time::timeout,
@@ -61,6 +62,7 @@ pub(super) struct Target {
     /// Where accounts are kept between runs; only of a server of our own.
     pub(super) data: Option<PathBuf>,
     pub(super) pid: Option<u32>,
+    metrics: Option<Address>,
     fdatasync_ms: Option<f64>,
     own: Option<Own>,
 }
@@ -76,8 +78,14 @@ type Lines = Arc<Mutex<Vec<String>>>;
 impl Target {
     pub(super) async fn prepare(global: &Global, common: &BenchCommon) -> Outcome<Self> {
         if let Some(server) = &global.server {
-            let target =
-                Self { server: server.clone(), data: None, pid: common.pid, fdatasync_ms: None, own: None };
+            let target = Self {
+                server: server.clone(),
+                data: None,
+                pid: common.pid,
+                metrics: None,
+                fdatasync_ms: None,
+                own: None,
+            };
             Http { server: server.clone(), token: None }.server_info().await?;
             note(&format!("Measuring {server}; its own [limits] apply."));
             return Ok(target);
@@ -93,15 +101,35 @@ impl Target {
         let fdatasync_ms = Some(machine::fdatasync_ms(&data)?);
         let config = data.join("bench.toml");
         fs::write(&config, lifted())?;
-        let (child, lines, server) = start(&data, &config).await?;
+        let metrics = free_address()?;
+        let (child, lines, server) = start(&data, &config, &metrics).await?;
         let pid = child.id();
         let own = Some(Own { child, lines, _folder: folder });
-        Ok(Self { server, data: Some(data), pid, fdatasync_ms, own })
+        Ok(Self { server, data: Some(data), pid, metrics: Some(metrics), fdatasync_ms, own })
     }
 
     /// The same without the process, for tasks of their own.
     pub(super) fn for_tasks(&self) -> Self {
-        Self { server: self.server.clone(), data: None, pid: self.pid, fdatasync_ms: None, own: None }
+        Self {
+            server: self.server.clone(),
+            data: None,
+            pid: self.pid,
+            metrics: None,
+            fdatasync_ms: None,
+            own: None,
+        }
+    }
+
+    /// What a figure of `/metrics` stands at; `None` for a server that is not our own.
+    pub(super) async fn counted(&self, name: &str) -> Outcome<Option<u64>> {
+        let Some(address) = &self.metrics else { return Ok(None) };
+        let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", address.authority());
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(Some(count_in(&text, name)))
     }
 
     /// Adds what a reader needs in order to compare the figures.
@@ -138,9 +166,22 @@ fn lifted() -> String {
     )
 }
 
-async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
+/// An address of this machine that nobody listens on now.
+fn free_address() -> Outcome<Address> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    format!("http://127.0.0.1:{port}").parse().or_else(|_| failed("this machine has no free port"))
+}
+
+/// The value of a figure in a text for Prometheus; none was counted yet if it is not there.
+fn count_in(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+async fn start(data: &Path, config: &Path, metrics: &Address) -> Outcome<(Child, Lines, Address)> {
     let mut child = Command::new(env::current_exe()?)
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--listen", "127.0.0.1:0", "--metrics"])
+        .arg(format!("127.0.0.1:{}", metrics.port))
         .arg("--data")
         .arg(data)
         .arg("--config")
@@ -220,6 +261,15 @@ mod tests {
         assert_eq!(found("http://127.0.0.1:4711/#/setup/abc"), Some(4711));
         assert_eq!(found("listening"), None);
         assert_eq!(found("http://127.0.0.1:0"), None);
+    }
+
+    #[test]
+    fn a_figure_is_found_by_its_whole_name() {
+        let text = "HTTP/1.1 200 OK\r\n\r\n# TYPE reads counter\nreads_total 7\nreads 3\n";
+        assert_eq!(
+            (count_in(text, "reads"), count_in(text, "reads_total"), count_in(text, "rea")),
+            (3, 7, 0)
+        );
     }
 
     #[test]
