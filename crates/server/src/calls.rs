@@ -91,7 +91,7 @@ mod tests {
             poems: Poems::built_in(),
             clock,
         };
-        Messenger::new(parts).unwrap()
+        Messenger::new(parts)
     }
 
     async fn register(messenger: &Messenger, handle: &str, token: u8) -> Actor {

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use chinwag_domain::{
-    Actor, Ask, Committed, Failed, Prepared, Publish, Reader, Request, Store, Ticket,
+    Actor, Ask, Committed, Prepared, Publish, Reader, Request, Store, Ticket,
     bots::{self, Asked, Poems},
     facts::{Known as Fact, Stop},
     names,
@@ -21,6 +21,7 @@ use chinwag_protocol::{
     ServerInfo, SignedIn, Snapshot, UserId, UserKind,
 };
 use chinwag_store::objects::Objects;
+pub use chinwag_store::told;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
@@ -102,8 +103,8 @@ pub struct Parts {
 
 impl Messenger {
     /// A messenger over its parts.
-    pub fn new(parts: Parts) -> Result<Self, Failed> {
-        Ok(Self {
+    pub fn new(parts: Parts) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 store: parts.store,
                 hub: parts.hub,
@@ -118,7 +119,7 @@ impl Messenger {
                 settled: Notify::new(),
                 doors: Mutex::default(),
             }),
-        })
+        }
     }
 
     /// The hub.
@@ -394,19 +395,6 @@ pub fn actor(known: &Known) -> Actor {
 /// The reply in a verdict on a command.
 pub fn reply(verdict: Verdict) -> Result<Reply, Refused> {
     verdict.and_then(Done::into_reply)
-}
-
-/// What an asker hears of our own trouble: its number, which stands in the log beside the cause.
-pub fn told(stop: Stop) -> Refused {
-    match stop {
-        Stop::Refused(refused) => refused,
-        Stop::Failed(failed) => {
-            let number: u32 = rand::random();
-            let cause = &failed.cause;
-            tracing::error!(number = format_args!("{number:08x}"), %failed, %cause, "failed");
-            unavailable(format!("something went wrong here (number {number:08x})"))
-        }
-    }
 }
 
 fn unavailable(message: impl Into<String>) -> Refused {

@@ -135,7 +135,7 @@ impl Server {
             objects: Arc::new(objects),
             poems,
             clock: Arc::clone(&clock),
-        })?;
+        });
         let thread_store = Arc::clone(&store);
         let limits = config.limits.clone();
         let hub_thread = tokio::task::spawn_blocking(move || inbox.start(thread_store, clock, &limits))
