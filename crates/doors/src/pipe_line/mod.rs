@@ -129,7 +129,9 @@ impl Door for PipeLine {
                 None => self.with(link, |session, shared| session.bytes(bytes, now, shared)),
             },
             Input::Ended { link, .. } => {
-                self.with(link, Session::say_goodbye);
+                // Whichever of a client's two connections is ended first, the other end hears it on the second one.
+                let main = self.backs.get(&link).copied().unwrap_or(link);
+                self.with(main, Session::say_goodbye);
                 self.gone(link, now);
             }
             Input::Closed { link } => self.gone(link, now),

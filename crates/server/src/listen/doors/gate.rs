@@ -30,8 +30,10 @@ pub(crate) struct Gate {
     pub(super) config: DoorConfig,
     pub(super) messenger: Messenger,
     pub(super) tasks: TaskTracker,
-    /// Ends the door, and with the server all of them.
+    /// Nothing new is accepted: the door was stopped, or the server ends.
     pub(super) shutdown: CancellationToken,
+    /// The door was stopped: its links end at once.
+    pub(super) stopped: CancellationToken,
     me: Weak<Self>,
     started: Instant,
     inner: Mutex<Inner>,
@@ -69,6 +71,7 @@ impl Gate {
             messenger,
             tasks,
             shutdown,
+            stopped: CancellationToken::new(),
             me: me.clone(),
             started: Instant::now(),
             inner: Mutex::new(Inner { door, links: HashMap::new() }),
@@ -90,6 +93,18 @@ impl Gate {
 
     fn now(&self) -> Moment {
         Moment(self.started.elapsed())
+    }
+
+    /// Stops the door.
+    pub(super) fn stop(&self) {
+        self.stopped.cancel();
+        self.shutdown.cancel();
+    }
+
+    /// Returns when a link has to end. When the server ends, what was accepted is answered first: signed-in links
+    /// then hear from the hub that it is time.
+    pub(super) async fn ends(&self, signed_in: bool) {
+        if signed_in { self.stopped.cancelled().await } else { self.shutdown.cancelled().await }
     }
 
     /// How many links there are.

@@ -138,7 +138,7 @@ impl Doors {
         if is_open && !open {
             let gate = self.lock().get_mut(name).and_then(|place| place.open.take());
             if let Some(gate) = gate {
-                gate.shutdown.cancel();
+                gate.stop();
             }
             self.tell_open(shared);
         } else if !is_open && open {

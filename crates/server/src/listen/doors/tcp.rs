@@ -151,7 +151,7 @@ impl Link<'_> {
             };
             let seat = line.seat();
             tokio::select! {
-                () = gate.shutdown.cancelled() => {
+                () = gate.ends(seat.is_some() || dialled) => {
                     let reason = crate::messenger::restarting();
                     gate.tell(line.id, Input::Ended { link: line.id, reason: &reason });
                     return self.say_goodbye().await;

@@ -116,13 +116,14 @@ fn link(gate: &Arc<Gate>, socket: &Arc<UdpSocket>, peers: &Arc<Mutex<Peers>>, fr
 async fn serve(gate: &Gate, socket: &UdpSocket, peer: &Peer) {
     let line = &peer.line;
     let mut pump = Pump::default();
+    let mut must_end = false;
     loop {
         while let Some((ask, result)) = line.next_answer() {
             gate.answer(line.id, ask, result);
         }
         let ended = match pump.run(gate, line).await {
             Pumped::Ended(reason) => Some(reason),
-            Pumped::Idle if gate.shutdown.is_cancelled() => Some(crate::messenger::restarting()),
+            Pumped::Idle if must_end => Some(crate::messenger::restarting()),
             Pumped::Idle => None,
         };
         if let Some(reason) = &ended {
@@ -148,7 +149,7 @@ async fn serve(gate: &Gate, socket: &UdpSocket, peer: &Peer) {
             return;
         }
         tokio::select! {
-            () = gate.shutdown.cancelled() => {}
+            () = gate.ends(seat.is_some()) => must_end = true,
             () = line.stirred.notified() => {}
             () = async { if let Some(seat) = &seat { seat.outbox.changed().await } }, if seat.is_some() => {}
             () = sleep_until(forget_at), if seat.is_none() => {}
