@@ -32,25 +32,29 @@ use crate::{
 
 #[derive(Clone, Default)]
 pub(crate) struct Memory {
-    users: BTreeMap<UserId, Arc<User>>,
-    names: BTreeMap<String, Arc<Name>>,
-    sessions: BTreeMap<SessionId, Arc<Session>>,
-    conversations: BTreeMap<ConversationId, Arc<Conversation>>,
-    members: BTreeMap<(ConversationId, UserId), Arc<Member>>,
-    relations: BTreeMap<(UserId, UserId), Relation>,
-    overlays: BTreeMap<(ConversationId, Seq), Arc<Overlay>>,
-    mentions: BTreeSet<(ConversationId, Seq, UserId)>,
-    holdings: BTreeMap<(UserId, FileId), Arc<Holding>>,
-    calls: BTreeMap<ConversationId, Arc<Call>>,
-    invites: BTreeMap<InviteId, Arc<Invite>>,
-    server: Option<Arc<Server>>,
-    sent: BTreeMap<(UserId, String), Arc<Sent>>,
+    pub(crate) users: BTreeMap<UserId, Arc<User>>,
+    pub(crate) names: BTreeMap<String, Arc<Name>>,
+    pub(crate) credentials: BTreeMap<UserId, Arc<Credentials>>,
+    pub(crate) sessions: BTreeMap<SessionId, Arc<Session>>,
+    pub(crate) conversations: BTreeMap<ConversationId, Arc<Conversation>>,
+    pub(crate) members: BTreeMap<(ConversationId, UserId), Arc<Member>>,
+    pub(crate) relations: BTreeMap<(UserId, UserId), Relation>,
+    pub(crate) overlays: BTreeMap<(ConversationId, Seq), Arc<Overlay>>,
+    pub(crate) mentions: BTreeSet<(ConversationId, Seq, UserId)>,
+    pub(crate) holdings: BTreeMap<(UserId, FileId), Arc<Holding>>,
+    pub(crate) calls: BTreeMap<ConversationId, Arc<Call>>,
+    pub(crate) invites: BTreeMap<InviteId, Arc<Invite>>,
+    pub(crate) one_time: BTreeMap<TokenHash, Arc<OneTime>>,
+    pub(crate) server: Option<Arc<Server>>,
+    pub(crate) sent: BTreeMap<(UserId, String), Arc<Sent>>,
     pub(crate) logs: BTreeMap<LogId, Vec<Entry>>,
     pub(crate) cursors: BTreeMap<(ConversationId, UserId), Cursor>,
+    /// The last number given out by each counter.
+    last: [u32; 4],
 }
 
 impl Memory {
-    fn keep(&mut self, entries: Vec<Entry>, changes: Vec<Change>) {
+    pub(crate) fn keep(&mut self, entries: Vec<Entry>, changes: Vec<Change>) {
         for entry in entries {
             let log = self.logs.entry(entry.log).or_default();
             assert_eq!(entry.seq.0 as usize, log.len() + 1, "a log has no gaps");
@@ -67,6 +71,17 @@ impl Memory {
     }
 
     fn change(&mut self, change: Change) {
+        let taken = match &change {
+            Change::User(user) => Some((Counter::User, user.id.0)),
+            Change::Session(session) => Some((Counter::Session, session.id.0)),
+            Change::Conversation(it) => Some((Counter::Conversation, it.id.0)),
+            Change::Invite(invite) => Some((Counter::Invite, invite.id.0)),
+            _ => None,
+        };
+        if let Some((counter, id)) = taken {
+            let last = &mut self.last[counter as usize];
+            *last = id.max(*last);
+        }
         match change {
             Change::User(user) => drop(self.users.insert(user.id, user)),
             Change::Name(name) => drop(self.names.insert(name.key.clone(), name)),
@@ -86,7 +101,9 @@ impl Memory {
             Change::Invite(invite) => drop(self.invites.insert(invite.id, invite)),
             Change::Server(server) => self.server = Some(server),
             Change::Sent(sent) => drop(self.sent.insert((sent.user, sent.client_id.clone()), sent)),
-            Change::Credentials(_) | Change::OneTime(_) | Change::OneTimeUsed(_) => {}
+            Change::Credentials(it) => drop(self.credentials.insert(it.user, it)),
+            Change::OneTime(link) => drop(self.one_time.insert(link.token, link)),
+            Change::OneTimeUsed(token) => drop(self.one_time.remove(&token)),
         }
     }
 
@@ -102,7 +119,8 @@ impl Memory {
         }
     }
 
-    fn log(&self, log: LogId) -> &[Entry] {
+    /// A log as recorded.
+    pub(crate) fn log(&self, log: LogId) -> &[Entry] {
         self.logs.get(&log).map_or(&[], Vec::as_slice)
     }
 
@@ -125,8 +143,8 @@ impl Facts for Memory {
     fn name_like(&self, skeleton: &str) -> Known<Option<Arc<Name>>> {
         Ok(self.names.values().find(|name| name.skeleton == skeleton).cloned())
     }
-    fn credentials(&self, _: UserId) -> Known<Option<Arc<Credentials>>> {
-        Ok(None)
+    fn credentials(&self, user: UserId) -> Known<Option<Arc<Credentials>>> {
+        Ok(self.credentials.get(&user).cloned())
     }
     fn session(&self, id: SessionId) -> Known<Option<Arc<Session>>> {
         Ok(self.sessions.get(&id).cloned())
@@ -174,8 +192,8 @@ impl Facts for Memory {
         let open = self.invites(conversation)?.iter().filter(|invite| invite.expires_at > at).count();
         Ok(u32::try_from(open).unwrap())
     }
-    fn one_time(&self, _: &TokenHash) -> Known<Option<Arc<OneTime>>> {
-        Ok(None)
+    fn one_time(&self, token: &TokenHash) -> Known<Option<Arc<OneTime>>> {
+        Ok(self.one_time.get(token).cloned())
     }
     fn server(&self) -> Known<Option<Arc<Server>>> {
         Ok(self.server.clone())
@@ -191,12 +209,7 @@ impl Facts for Memory {
         Ok(self.sent.get(&(user, client_id.to_owned())).cloned())
     }
     fn next(&self, counter: Counter) -> Known<u32> {
-        Ok(match counter {
-            Counter::User => self.users.keys().last().map_or(1, |id| id.0 + 1),
-            Counter::Conversation => self.conversations.keys().last().map_or(1, |id| id.0 + 1),
-            Counter::Session => self.sessions.keys().last().map_or(1, |id| id.0 + 1),
-            Counter::Invite => self.invites.keys().last().map_or(1, |id| id.0 + 1),
-        })
+        Ok(self.last[counter as usize] + 1)
     }
 }
 
