@@ -210,17 +210,23 @@ impl Liar {
     fn say(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
         if !self.frames {
-            let is_upgrade = self.held.starts_with(b"HTTP/1.1 101");
+            const UPGRADED: &[u8] = b"HTTP/1.1 101";
+            let is_upgrade = self.held.starts_with(UPGRADED);
+            if !is_upgrade && UPGRADED.starts_with(&self.held) {
+                // Too little to tell.
+                return Vec::new();
+            }
             let head = self.held.windows(4).position(|window| window == b"\r\n\r\n");
             self.frames = is_upgrade && head.is_some();
-            return match head.filter(|_| is_upgrade) {
+            return match head {
+                _ if !is_upgrade => std::mem::take(&mut self.held),
+                None => Vec::new(),
                 Some(head) => {
                     let rest = self.held.split_off(head + 4);
                     let mut said = std::mem::replace(&mut self.held, rest);
                     said.extend(self.pass());
                     said
                 }
-                None => std::mem::take(&mut self.held),
             };
         }
         self.pass()
@@ -233,8 +239,10 @@ impl Liar {
             let is_entry = frame[start..].starts_with(br#"{"entry""#);
             self.entries += u64::from(is_entry);
             match self.lie {
-                Lie::Lose(every) if is_entry && self.entries % every == 0 => {}
-                Lie::Swap(every) if is_entry && self.entries % every == 0 && self.swapped.is_none() => {
+                Lie::Lose(every) if is_entry && self.entries.is_multiple_of(every) => {}
+                Lie::Swap(every)
+                    if is_entry && self.entries.is_multiple_of(every) && self.swapped.is_none() =>
+                {
                     self.swapped = Some(frame);
                 }
                 _ => {
@@ -300,8 +308,8 @@ mod tests {
             bytes.extend(order.iter().flat_map(|at| frame(texts[*at])));
             bytes
         };
-        assert_eq!(heard(Lie::Lose(2)), expected(&[0, 2, 4]));
-        assert_eq!(heard(Lie::Swap(2)), expected(&[0, 2, 1, 4]));
+        assert_eq!(heard(Lie::Lose(2)), expected(&[0, 2, 3]));
+        assert_eq!(heard(Lie::Swap(2)), expected(&[0, 2, 1, 3]));
         assert_eq!(heard(Lie::Swap(9)), expected(&[0, 1, 2, 3, 4]));
     }
 }

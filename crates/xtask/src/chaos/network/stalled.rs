@@ -301,8 +301,8 @@ pub(super) fn slow_readers(bed: &Bed) -> Result<Verdict> {
     const OF_EACH: usize = 20;
     const ROUNDS: u32 = 320;
     // What the promise allows is 400 MiB for readers who hear nothing in common. Here twenty share each text.
-    const ALLOWED: u64 = 96 << 20;
-    let every = Duration::from_millis(130);
+    const ALLOWED: u64 = 64 << 20;
+    let every = Duration::from_millis(90);
     let place = Place::or_canary(bed, "F15", "outbox-unbounded")?;
     let server = place.start(&[], LIFTED)?;
     let address = place.address;
@@ -332,7 +332,7 @@ pub(super) fn slow_readers(bed: &Bed) -> Result<Verdict> {
                 peer.stream.set_nonblocking(true)?;
                 // Whose connection was given up is seen at the end.
                 let _ = peer.sip(1);
-                if round % 15 == 0 {
+                if round.is_multiple_of(15) {
                     let _ = peer.send(&json!({"ping": {}}));
                 }
             }
