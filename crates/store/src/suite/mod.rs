@@ -61,6 +61,7 @@ on_every_engine! {
         public_conversations_are_found
         a_plan_sees_what_it_decided;
     real:
+        d5_a_definite_refusal_is_kept
         two_people_register_and_talk;
     cursors:
         c1_cursors_only_go_forward

@@ -12,7 +12,8 @@ use chinwag_domain::{
     rules,
 };
 use chinwag_protocol::{
-    Command, ConversationId, Event, Kind as RefusedKind, LogId, Millis, Registration, Reply, Seq, UserId,
+    Command, ConversationId, ConversationKind, Event, History, Kind as RefusedKind, LogId, Millis,
+    Registration, Reply, Seq, UserId,
 };
 
 use super::bed::{Bed, Heard, Kind};
@@ -54,19 +55,59 @@ fn post(conversation: ConversationId, client_id: &str, text: &str) -> Command {
     Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to: None, thread: None }
 }
 
-pub(super) fn two_people_register_and_talk(bed: &mut Bed) {
+/// A store with the real rules; the one on disk can be opened again.
+fn open(bed: &Bed) -> Arc<dyn Store> {
     let now = Arc::new(AtomicI64::new(1_000_000));
     let clock: crate::Clock = Arc::new(move || Millis(now.fetch_add(1, Ordering::SeqCst)));
     let decide: Decide = Arc::new(rules::decide);
     let heard = Arc::new(Heard::default());
-    let store: Arc<dyn Store> = match bed.kind {
-        Kind::Memory => Arc::new(MemoryStore::new(decide, clock, heard.clone())),
+    match bed.kind {
+        Kind::Memory => Arc::new(MemoryStore::new(decide, clock, heard)),
         Kind::Sqlite => {
-            let mut options = sqlite::Options::new(bed.folder().join("real"), decide, clock, heard.clone());
+            let mut options = sqlite::Options::new(bed.folder().join("real"), decide, clock, heard);
             options.ballast_bytes = 64 * 1024;
             Arc::new(sqlite::open(options).unwrap())
         }
+    }
+}
+
+pub(super) fn d5_a_definite_refusal_is_kept(bed: &mut Bed) {
+    let mut store = open(bed);
+    let found = Request::Found { registration: Registration::Open, setup: Some([9; 32]) };
+    assert!(ask(&*store, found).is_ok());
+    let (anna, ben) = (register(&*store, "anna", 1), register(&*store, "ben", 2));
+    let create = Command::CreateConversation {
+        client_id: "club".into(),
+        kind: ConversationKind::Group,
+        name: "Club".into(),
+        handle: None,
+        topic: String::new(),
+        public: true,
+        history: History::All,
+        posting: None,
+        members: Vec::new(),
     };
+    let Ok(Reply::Conversation { conversation }) = command(&*store, &anna, create) else { panic!("no club") };
+    let may_i = || Request::Command {
+        actor: ben.clone(),
+        command: post(conversation, "may I?", "may I?"),
+        prepared: Prepared::default(),
+    };
+    let said = |store: &dyn Store| ask(store, may_i()).and_then(Done::into_reply).unwrap_err();
+    let first = said(&*store);
+    assert_eq!(first.kind, RefusedKind::Forbidden);
+    assert!(command(&*store, &ben, Command::Join { conversation }).is_ok());
+    assert_eq!(said(&*store), first, "though he is a member now");
+    if bed.kind == Kind::Sqlite {
+        drop(store);
+        store = open(bed);
+        assert_eq!(said(&*store), first, "and though the server was started anew");
+    }
+    assert!(command(&*store, &ben, post(conversation, "another", "may I?")).is_ok());
+}
+
+pub(super) fn two_people_register_and_talk(bed: &mut Bed) {
+    let store = open(bed);
     let found = || Request::Found { registration: Registration::Open, setup: Some([9; 32]) };
     assert!(ask(&*store, found()).is_ok());
     assert!(ask(&*store, found()).is_ok(), "the second start changes nothing");
