@@ -100,9 +100,9 @@ impl Target {
         fs::create_dir_all(&data)?;
         let fdatasync_ms = Some(machine::fdatasync_ms(&data)?);
         let config = data.join("bench.toml");
-        fs::write(&config, lifted())?;
         let metrics = free_address()?;
-        let (child, lines, server) = start(&data, &config, &metrics).await?;
+        fs::write(&config, format!("metrics = \"127.0.0.1:{}\"\n{}", metrics.port, lifted()))?;
+        let (child, lines, server) = start(&data, &config).await?;
         let pid = child.id();
         let own = Some(Own { child, lines, _folder: folder });
         Ok(Self { server, data: Some(data), pid, metrics: Some(metrics), fdatasync_ms, own })
@@ -178,10 +178,9 @@ fn count_in(text: &str, name: &str) -> u64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-async fn start(data: &Path, config: &Path, metrics: &Address) -> Outcome<(Child, Lines, Address)> {
+async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
     let mut child = Command::new(env::current_exe()?)
-        .args(["serve", "--listen", "127.0.0.1:0", "--metrics"])
-        .arg(format!("127.0.0.1:{}", metrics.port))
+        .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--data")
         .arg(data)
         .arg("--config")

@@ -89,7 +89,7 @@ impl Place {
         // NORMAL: after a power cut the last transactions may be missing, and with them their marks.
         conn.execute_batch(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA secure_delete = ON;
-             PRAGMA cache_size = -32000; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;
+             PRAGMA cache_size = -16000; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;
              PRAGMA trusted_schema = OFF; PRAGMA busy_timeout = 50;",
         )?;
         if let Some(pages) = self.pages_max {

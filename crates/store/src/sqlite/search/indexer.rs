@@ -188,12 +188,15 @@ fn work(shared: &Shared, store: &Path, mut conn: Connection, is_new: bool) -> Re
 
 /// Looks whether the structure of the file is whole: a search would not look at most of it.
 fn check(shared: &Shared, conn: &Connection) -> Result<(), Trouble> {
+    // It reads every page once: what it has read must not stay.
+    conn.execute_batch("PRAGMA cache_size = -500")?;
     let mut statement = conn.prepare("PRAGMA quick_check(1)")?;
     let said: String = statement.query_row([], |row| row.get(0))?;
     if said != "ok" {
         shared.lock().usable = false;
         return Err(Trouble::Damaged(said));
     }
+    conn.execute_batch("PRAGMA cache_size = -16000")?;
     Ok(())
 }
 
