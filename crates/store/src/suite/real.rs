@@ -90,7 +90,7 @@ pub(super) fn d5_a_definite_refusal_is_kept(bed: &mut Bed) {
     let Ok(Reply::Conversation { conversation }) = command(&*store, &anna, create) else { panic!("no club") };
     let may_i = || Request::Command {
         actor: ben.clone(),
-        command: post(conversation, "may I?", "may I?"),
+        command: post(conversation, "asked", "may I?"),
         prepared: Prepared::default(),
     };
     let said = |store: &dyn Store| ask(store, may_i()).and_then(Done::into_reply).unwrap_err();
