@@ -1,5 +1,7 @@
 //! What coming back costs the server: fifteen thousand may do it at once.
 
+#![allow(clippy::unwrap_used, reason = "this is a test, though clippy does not see that of its helpers")]
+
 mod support;
 
 use serde_json::Value;
