@@ -8,20 +8,46 @@ mod echo;
 use std::{fs, path::Path};
 
 use bench::{Cut, play, transcript::Transcript};
-use chinwag_doors::Door;
+use chinwag_doors::{Door, Mode, Settings, UdpAck};
+use chinwag_protocol::Millis;
 
 /// A fresh door of the kind that a folder of transcripts is named after.
 fn door(kind: &str) -> Box<dyn Door> {
     match kind {
         "echo" => Box::new(echo::Echo::default()),
+        "udp_ack" => Box::new(UdpAck::new(settings(Mode::Direct))),
+        "udp_ack_relay" => Box::new(UdpAck::new(settings(Mode::Relay))),
         _ => panic!("tests/transcripts/{kind} belongs to no door"),
+    }
+}
+
+/// A datagram is whole or not there; a stream may come in any pieces.
+fn cuts(kind: &str) -> &'static [Cut] {
+    match kind.starts_with("udp_ack") {
+        true => &[Cut::AsWritten],
+        false => &[Cut::AsWritten, Cut::EachByte],
+    }
+}
+
+/// Settings of a door in a private network at noon of 21 November 2026, UTC.
+fn settings(mode: Mode) -> Settings {
+    let network = |text: &str| text.parse().expect("a network");
+    Settings {
+        open: true,
+        register: true,
+        mode,
+        trusted_networks: vec![network("127.0.0.0/8"), network("10.0.0.0/8")],
+        listen: "10.0.0.1:5555".parse().expect("an address"),
+        web: "http://10.0.0.1:8008".to_owned(),
+        started_at: Millis(1_795_262_400_000),
+        zone: jiff::tz::TimeZone::UTC,
     }
 }
 
 #[test]
 fn every_transcript_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-    let mut played = 0;
+    let (mut played, mut failed) = (0, Vec::new());
     for kind in fs::read_dir(&folder).expect("the folder of transcripts is there") {
         let kind = kind.expect("it can be listed");
         for file in fs::read_dir(kind.path()).expect("a folder for each door") {
@@ -29,15 +55,17 @@ fn every_transcript_holds() {
             let text = fs::read_to_string(&path).expect("a text");
             let transcript =
                 Transcript::parse(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            for cut in [Cut::AsWritten, Cut::EachByte] {
-                let mut door = door(&kind.file_name().to_string_lossy());
-                if let Err(error) = play(door.as_mut(), &transcript, cut) {
-                    panic!("{} ({cut:?}): {error}", path.display());
+            let kind = kind.file_name().to_string_lossy().into_owned();
+            for cut in cuts(&kind) {
+                let mut door = door(&kind);
+                if let Err(error) = play(door.as_mut(), &transcript, *cut) {
+                    failed.push(format!("{} ({cut:?}): {error}", path.display()));
                 }
             }
             played += 1;
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(played > 0, "no transcript in {}", folder.display());
 }
 

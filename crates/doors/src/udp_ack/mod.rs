@@ -1,15 +1,24 @@
 //! Door `udp_ack`: a command-line chat over datagrams with acknowledgements. See `docs/doors/udp_ack.md`.
 
+mod enter;
 mod peer;
+mod post;
 mod table;
+mod told;
 mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
-use chinwag_protocol::UserId;
+use chinwag_protocol::{ConversationId, UserId};
 
-use self::peer::Peer;
+use self::{enter::Strangers, peer::Peer};
 use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+
+/// The group that each account is a member of.
+const EVERYONE: ConversationId = ConversationId(1);
 
 /// The door.
 pub struct UdpAck {
@@ -22,7 +31,10 @@ struct Shared {
     settings: Settings,
     people: People,
     /// At which link each user of this wire is, while he is signed in.
-    here: BTreeMap<UserId, LinkId>,
+    here: BTreeMap<UserId, (LinkId, SocketAddr)>,
+    /// Who said that he goes, and has not come back since.
+    left: BTreeSet<UserId>,
+    strangers: Strangers,
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
     timers: Timers<LinkId>,
@@ -52,6 +64,14 @@ impl Shared {
         self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
         ask
     }
+
+    /// Somebody is no longer at this link; the others are to hear it, unless he is at another one by now.
+    fn leave(&mut self, user: UserId, link: LinkId) {
+        if self.here.get(&user).is_some_and(|(at, _)| *at == link) {
+            self.here.remove(&user);
+            self.news.push_back(News::Gone(user));
+        }
+    }
 }
 
 impl UdpAck {
@@ -61,6 +81,8 @@ impl UdpAck {
             settings,
             people: People::default(),
             here: BTreeMap::new(),
+            left: BTreeSet::new(),
+            strangers: Strangers::default(),
             asks: BTreeMap::new(),
             next_ask: 0,
             timers: Timers::default(),
@@ -109,8 +131,10 @@ impl UdpAck {
 
     /// Where everybody on this wire is, for a newcomer's table.
     fn addresses(&self) -> table::Addresses {
-        let address = |(user, link): (&UserId, &LinkId)| Some((*user, self.peers.get(link)?.address));
-        self.shared.here.iter().filter_map(address).collect()
+        let here = self.shared.here.iter();
+        here.filter(|(_, (link, _))| self.peers.get(link).is_some_and(|peer| peer.proved))
+            .map(|(user, (_, address))| (*user, *address))
+            .collect()
     }
 }
 

@@ -1,51 +1,45 @@
-//! One address that sends datagrams: who is signed in there, what it was told, and what it has not acknowledged.
+//! One address that sends datagrams: whether it is believed, what it said lately, and who is signed in there.
+//!
+//! How people come and go stands in `enter`, their messages in `post`, what they are told in `told`.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
-use chinwag_protocol::{
-    Answer, ClientSignal, Command, ConversationId, Device, Entry, Event, LogId, Presence, Query, Refused,
-    Reply, Seq, ServerSignal, UserId, UserKind,
-};
+use chinwag_protocol::{Answer, ConversationId, Refused, Reply, Seq, UserId};
 
 use super::{
-    News, Shared,
+    Shared,
+    enter::Entering,
+    post::{Answers, Posted},
     table::{Addresses, Table},
-    wire::{self, Said, datagram},
+    wire::{self, Said},
 };
-use crate::{
-    AskId, Given, LinkId, Mode, Moment, Output, Question, Room, Seat, Settings, people::fold, words,
-};
-
-/// "Timeout 500 ms, up to 5 sends."
-const PUSH_AGAIN: Duration = Duration::from_millis(500);
-const PUSHES_MAX: u32 = 5;
+use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, Settings, people::fold};
 
 /// "Treat an identical datagram from the same source within about 600 ms as a retry."
 const RETRY_WITHIN: Duration = Duration::from_millis(600);
 
+/// As long as a client repeats a datagram that it marked, and some more.
+const MARKED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Datagrams remembered for that.
 const RECENT_MAX: usize = 16;
-
-/// Users in a newcomer's table.
-const TABLE_MAX: u16 = 200;
-
-/// The group that each account is a member of.
-const EVERYONE: ConversationId = ConversationId(1);
 
 /// One address.
 pub(super) struct Peer {
     pub(super) link: LinkId,
     pub(super) address: SocketAddr,
     /// Its answers arrive there: it may be sent more than it sends.
-    proved: bool,
+    pub(super) proved: bool,
     recent: VecDeque<Heard>,
     doing: BTreeMap<AskId, Doing>,
-    place: Option<Place>,
-    table: Table,
+    pub(super) place: Option<Place>,
+    /// Who signed out here last.
+    pub(super) left: Option<String>,
+    pub(super) table: Table,
 }
 
 /// A datagram, and what was answered to it.
@@ -56,37 +50,33 @@ struct Heard {
 }
 
 /// Who is signed in.
-struct Place {
-    seat: Seat,
-    posts: u64,
-    caught_up: bool,
+pub(super) struct Place {
+    pub(super) seat: Seat,
+    pub(super) posts: u64,
+    /// The table was told: what waits may follow.
+    pub(super) tabled: bool,
+    pub(super) caught_up: bool,
     /// "You have messages" was said.
-    has_messages: bool,
-    push: Option<Push>,
+    pub(super) has_messages: bool,
+    pub(super) push: Option<Push>,
 }
 
-/// What was sent and not yet acknowledged.
-struct Push {
-    bytes: Vec<u8>,
-    delivers: (ConversationId, Seq),
-    tries: u32,
+/// What was sent and not yet acknowledged. "At most one push per user is outstanding at a time": acknowledgements
+/// carry no number.
+pub(super) struct Push {
+    pub(super) bytes: Vec<u8>,
+    pub(super) delivers: (ConversationId, Seq),
+    pub(super) tries: u32,
 }
 
 /// The question that waits for its answer, each with the datagram that led to it.
-enum Doing {
-    Enter { back: bool, heard: Vec<u8> },
+pub(super) enum Doing {
+    Enter(Entering),
     Table,
-    Find { text: String, answers: Answers, heard: Vec<u8> },
-    Open { text: String, answers: Answers, heard: Vec<u8> },
+    Find(Posted),
+    Open(Posted),
     Post { answers: Answers, heard: Vec<u8> },
     Leave,
-}
-
-/// What is answered to a message.
-#[derive(Clone)]
-struct Answers {
-    stored: String,
-    nobody: Option<String>,
 }
 
 impl Peer {
@@ -99,23 +89,25 @@ impl Peer {
             recent: VecDeque::new(),
             doing: BTreeMap::new(),
             place: None,
+            left: None,
             table: Table::default(),
         }
     }
 
-    fn send(&self, bytes: Vec<u8>, shared: &mut Shared) {
+    /// Sends what nobody asked for: never to an address that may be forged.
+    pub(super) fn send(&self, bytes: Vec<u8>, shared: &mut Shared) {
         if self.proved {
             shared.out.push_back(Output::Send { link: self.link, bytes });
         }
     }
 
-    fn say(&self, text: String, shared: &mut Shared) {
+    pub(super) fn say(&self, text: String, shared: &mut Shared) {
         self.send(text.into_bytes(), shared);
     }
 
     /// Answers a datagram. To an address that may be forged: "the plain acknowledgement only, never more bytes
     /// than it sent".
-    fn answer(&mut self, heard: &[u8], text: &str, shared: &mut Shared) {
+    pub(super) fn answer(&mut self, heard: &[u8], text: &str, shared: &mut Shared) {
         let mut bytes = text.as_bytes().to_vec();
         if !self.proved {
             let plain = text.split(' ').next().unwrap_or_default();
@@ -130,9 +122,37 @@ impl Peer {
         shared.out.push_back(Output::Send { link: self.link, bytes });
     }
 
-    fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
+    /// Lets the next copy of a datagram count as a new one.
+    pub(super) fn forget(&mut self, heard: &[u8]) {
+        self.recent.retain(|recent| recent.datagram != heard);
+    }
+
+    pub(super) fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
         let ask = shared.ask(self.link, question);
         self.doing.insert(ask, doing);
+    }
+
+    pub(super) fn is_entering(&self) -> bool {
+        self.doing.values().any(|doing| matches!(doing, Doing::Enter(_)))
+    }
+
+    pub(super) fn is_asking_table(&self) -> bool {
+        self.doing.values().any(|doing| matches!(doing, Doing::Table))
+    }
+
+    /// The place of whoever is signed in here, if that is his name. "Identity is the session."
+    pub(super) fn place_of(&self, name: &str, shared: &Shared) -> Option<&Place> {
+        self.place.as_ref().filter(|place| fold(&shared.people.handle(place.seat.me)) == fold(name))
+    }
+
+    /// The server's own address, as it looks from this one.
+    pub(super) fn server(&self, settings: &Settings) -> SocketAddr {
+        let ip = match self.address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_loopback() => Ipv6Addr::LOCALHOST.into(),
+            _ => settings.listen.ip(),
+        };
+        SocketAddr::new(ip, settings.listen.port())
     }
 
     /// A datagram came.
@@ -141,181 +161,63 @@ impl Peer {
         if let Said::Received = said {
             return self.received(shared);
         }
-        self.recent.retain(|recent| now <= recent.at + RETRY_WITHIN);
-        if let Some(recent) = self.recent.iter_mut().find(|recent| recent.datagram == bytes) {
-            recent.at = now;
-            if let Some(answer) = recent.answer.clone() {
-                shared.out.push_back(Output::Send { link: self.link, bytes: answer });
-            }
+        if self.is_retry(bytes, now, shared) {
             return;
         }
-        let had_answer = self.place.is_some();
+        if self.place.is_some() {
+            // "Until a second datagram from it proves the address."
+            self.prove(shared);
+        }
         if self.recent.len() >= RECENT_MAX {
             self.recent.pop_front();
         }
         self.recent.push_back(Heard { datagram: bytes.to_vec(), at: now, answer: None });
-        if had_answer {
-            // "Until a second datagram from it proves the address."
-            self.prove(shared);
-        }
         let heard = bytes.to_vec();
         match said {
-            Said::Register { name, password } => self.register(name, password, heard, shared),
-            Said::Reg { name, password } => self.enter(name, password, true, heard, shared),
+            Said::Register { name, password } => self.register(name, password, heard, now, shared),
+            Said::Reg { name, password } => self.reg(name, password, heard, now, shared),
             Said::SignOut { name } => self.sign_out(name, &heard, shared),
             Said::Send { to, text, from } => {
                 let stored = format!("ack_on [Message received by {to}]");
-                self.message(from, to, text, Answers { stored, nobody: None }, heard, shared);
+                let text = text.to_owned();
+                let posted = Posted::new(to, text, Answers { stored, nobody: None }, heard);
+                self.message(from, posted, now, shared);
             }
             Said::Save { from, to, text } => {
                 let stored = "ack_off [Messages received by the server and saved]".to_owned();
                 let nobody = self.table.knows(to).then(|| format!("Error [Client {to} exits!!!]"));
-                self.message(from, to, text, Answers { stored, nobody }, heard, shared);
+                let text = text.to_owned();
+                let mut posted = Posted::new(to, text, Answers { stored, nobody }, heard);
+                posted.digest = Some(wire::digest(bytes));
+                self.message(from, posted, now, shared);
             }
-            Said::SendAll { text, from } => self.send_all(from, text, heard, shared),
+            Said::SendAll { text, from } => self.send_all(from, text, heard, now, shared),
             Said::Received => {}
         }
     }
 
-    fn prove(&mut self, shared: &mut Shared) {
-        if !std::mem::replace(&mut self.proved, true) {
-            self.tell_table(shared);
-        }
-    }
-
-    /// "`register NAME` => registered, or please_signin if the name is taken."
-    fn register(&mut self, name: &str, password: Option<&str>, heard: Vec<u8>, shared: &mut Shared) {
-        let is_mine = self.place.as_ref().is_some_and(|place| self.is_called(place, name, shared));
-        if is_mine && password.is_none() {
-            return self.answer(&heard, "registered [Welcome, You are registered.]", shared);
-        }
-        if password.is_none() && shared.people.by_handle(name).is_some() {
-            return self.answer(&heard, "please_signin [Please sign in.]", shared);
-        }
-        self.enter(name, password, false, heard, shared);
-    }
-
-    fn enter(&mut self, name: &str, password: Option<&str>, back: bool, heard: Vec<u8>, shared: &mut Shared) {
-        if self.doing.values().any(|doing| matches!(doing, Doing::Enter { .. })) {
-            return;
-        }
-        if self.place.is_some() {
-            // The same client under the same name: it has only not heard our answer.
-            let is_mine = self.place.as_ref().is_some_and(|place| self.is_called(place, name, shared));
-            if is_mine {
-                self.answer(&heard, "reg_suc [Welcome Back]", shared);
-            }
-            return;
-        }
-        let handle = name.to_owned();
-        let question = match password {
-            None => Question::Guest { handle },
-            Some(password) => Question::SignIn(Device {
-                handle,
-                password: password.to_owned(),
-                device: "udp_ack".to_owned(),
-                invite: None,
-                cookie: false,
-            }),
+    /// "Ack again, do not deliver or store twice."
+    fn is_retry(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) -> bool {
+        self.recent.retain(|recent| {
+            let marked = wire::is_marked(&recent.datagram);
+            now <= recent.at + if marked { MARKED_WITHIN } else { RETRY_WITHIN }
+        });
+        let Some(recent) = self.recent.iter_mut().find(|recent| recent.datagram == bytes) else {
+            return false;
         };
-        self.ask(Doing::Enter { back, heard }, question, shared);
-    }
-
-    fn is_called(&self, place: &Place, name: &str, shared: &Shared) -> bool {
-        fold(&shared.people.handle(place.seat.me)) == fold(name)
-    }
-
-    /// "`signout NAME` => dereg_suc, then `offline NAME` to the others." Only of oneself.
-    fn sign_out(&mut self, name: &str, heard: &[u8], shared: &mut Shared) {
-        let Some(place) =
-            self.place.take_if(|place| fold(&shared.people.handle(place.seat.me)) == fold(name))
-        else {
-            return;
-        };
-        self.answer(heard, "dereg_suc [You are Offline. Bye.]", shared);
-        self.leave(place.seat.me, shared);
-    }
-
-    fn leave(&mut self, user: UserId, shared: &mut Shared) {
-        if shared.here.get(&user) == Some(&self.link) {
-            shared.here.remove(&user);
-            shared.news.push_back(News::Gone(user));
+        recent.at = now;
+        if let Some(answer) = recent.answer.clone() {
+            shared.out.push_back(Output::Send { link: self.link, bytes: answer });
         }
-        shared.timers.clear(self.link);
-        self.ask(Doing::Leave, Question::SignOut {}, shared);
+        true
     }
 
-    /// The user of this link is elsewhere now: "reg from a new address re-binds the name".
-    pub(super) fn moved(&mut self, shared: &mut Shared) {
-        self.place = None;
-        shared.timers.clear(self.link);
-        self.ask(Doing::Leave, Question::SignOut {}, shared);
-    }
-
-    /// The link is gone.
-    pub(super) fn gone(mut self, shared: &mut Shared) {
-        shared.timers.clear(self.link);
-        if let Some(place) = self.place.take()
-            && shared.here.get(&place.seat.me) == Some(&self.link)
+    pub(super) fn prove(&mut self, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.proved, true)
+            && let Some(user) = self.place.as_ref().map(|place| place.seat.me)
         {
-            shared.here.remove(&place.seat.me);
-            shared.news.push_back(News::Gone(place.seat.me));
+            self.arrived(user, shared);
         }
-    }
-
-    fn message(
-        &mut self,
-        from: &str,
-        to: &str,
-        text: String,
-        answers: Answers,
-        heard: Vec<u8>,
-        shared: &mut Shared,
-    ) {
-        let Some(place) = self.place.as_ref().filter(|place| self.is_called(place, from, shared)) else {
-            return;
-        };
-        let known = shared.people.by_handle(to).and_then(|profile| place.seat.direct(profile.id));
-        match known.map(|room| room.id) {
-            Some(conversation) => self.post(conversation, text, answers, heard, shared),
-            None => {
-                let query = Query::Handle { handle: to.to_owned() };
-                self.ask(Doing::Find { text, answers, heard }, Question::Query(query), shared);
-            }
-        }
-    }
-
-    /// "Group: all users form one group; the message goes to the server, which sends it to all but the sender."
-    fn send_all(&mut self, from: &str, text: String, heard: Vec<u8>, shared: &mut Shared) {
-        let Some(place) = self.place.as_ref().filter(|place| self.is_called(place, from, shared)) else {
-            return;
-        };
-        let Some(everyone) = place.seat.rooms().find(|room| is_everyone(room)).map(|room| room.id) else {
-            return;
-        };
-        let answers = Answers { stored: "ack_group [Message received by Server.]".to_owned(), nobody: None };
-        self.post(everyone, text, answers, heard, shared);
-    }
-
-    fn post(
-        &mut self,
-        conversation: ConversationId,
-        text: String,
-        answers: Answers,
-        heard: Vec<u8>,
-        shared: &mut Shared,
-    ) {
-        let Some(place) = &mut self.place else { return };
-        place.posts += 1;
-        let command = Command::Post {
-            conversation,
-            client_id: format!("udp_ack-{}-{}", place.seat.session, place.posts),
-            text,
-            attachments: Vec::new(),
-            reply_to: None,
-            thread: None,
-        };
-        self.ask(Doing::Post { answers, heard }, Question::Command(command), shared);
     }
 
     /// An answer to what was asked.
@@ -328,206 +230,46 @@ impl Peer {
     ) {
         let Some(doing) = self.doing.remove(&ask) else { return };
         match (doing, result) {
-            (Doing::Enter { back, heard }, Ok(Given::SignedIn(snapshot))) => {
-                let seat = Seat::new(&snapshot);
-                self.entered(seat, back, &heard, shared);
+            (Doing::Enter(entering), Ok(Given::SignedIn(snapshot))) => {
+                self.entered(Seat::new(&snapshot), &entering, shared);
             }
-            (Doing::Enter { back: false, heard }, Err(_)) => {
-                self.answer(&heard, "please_signin [Please sign in.]", shared);
-            }
+            (Doing::Enter(entering), Err(refused)) => self.not_entered(&entering, &refused, shared),
             (Doing::Table, Ok(Given::Answer(Answer::Members(members)))) => {
-                let users: Vec<_> = members.iter().map(|member| &member.profile).collect();
-                let watch = users.iter().filter(|user| !user.inactive).map(|user| user.id).collect();
-                for user in users.iter().filter(|user| !user.inactive) {
-                    self.tell_here(user.id, addresses.get(&user.id).copied(), shared);
-                    // "For an offline peer follow it with `offline X`": those of other clients until they are heard of.
-                    if !addresses.contains_key(&user.id) {
-                        self.tell_gone(user.id, shared);
-                    }
-                }
-                shared.out.push_back(Output::Signal {
-                    link: self.link,
-                    signal: ClientSignal::Watch { users: watch },
-                });
-                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+                self.tell_table(&members, addresses, shared);
             }
-            (Doing::Table, _) => shared.out.push_back(Output::Hold { link: self.link, hold: false }),
-            (Doing::Find { text, answers, heard }, Ok(Given::Answer(Answer::User(profile)))) => {
-                let open = Command::OpenDirect { user: profile.id };
-                self.ask(Doing::Open { text, answers, heard }, Question::Command(open), shared);
+            (Doing::Table, _) => self.tabled(shared),
+            (Doing::Find(posted), Ok(Given::Answer(Answer::User(profile)))) => {
+                self.open(profile.id, posted, shared);
             }
-            (
-                Doing::Open { text, answers, heard },
-                Ok(Given::Reply(Reply::Conversation { conversation })),
-            ) => self.post(conversation, text, answers, heard, shared),
-            (Doing::Find { answers, heard, .. } | Doing::Open { answers, heard, .. }, Err(_)) => {
-                if let Some(nobody) = answers.nobody {
-                    self.answer(&heard, &nobody, shared);
-                }
+            (Doing::Open(posted), Ok(Given::Reply(Reply::Conversation { conversation }))) => {
+                self.post(conversation, posted, shared);
+            }
+            (Doing::Find(posted) | Doing::Open(posted), Err(refused)) => {
+                self.not_posted(posted, &refused, shared);
             }
             (Doing::Post { answers, heard }, Ok(_)) => self.answer(&heard, &answers.stored, shared),
-            // No word for a refusal: the client tries again and then says that the server does not respond.
-            (Doing::Post { .. } | Doing::Enter { .. } | Doing::Leave, _) => {}
-            (Doing::Find { .. } | Doing::Open { .. }, Ok(_)) => {}
+            // The wire has no word for a refusal, so there is silence, and the next copy is asked for again: a rate
+            // or a full disk refuses for now only.
+            (Doing::Post { heard, .. }, Err(_)) => self.forget(&heard),
+            (Doing::Enter(_) | Doing::Find(_) | Doing::Open(_), Ok(_)) | (Doing::Leave, _) => {}
         }
     }
 
-    fn entered(&mut self, seat: Seat, back: bool, heard: &[u8], shared: &mut Shared) {
-        let user = seat.me;
-        if let Some(older) = shared.here.insert(user, self.link).filter(|older| *older != self.link) {
-            shared.news.push_back(News::Moved(older));
-        }
-        self.place = Some(Place { seat, posts: 0, caught_up: false, has_messages: false, push: None });
-        // The others' rows come before the stored messages.
-        shared.out.push_back(Output::Hold { link: self.link, hold: true });
-        if back {
-            self.answer(heard, "reg_suc [Welcome Back]", shared);
-        } else {
-            self.answer(heard, "registered [Welcome, You are registered.]", shared);
-        }
-        shared.news.push_back(News::Here(user, self.link));
-        if self.proved {
-            self.tell_table(shared);
-        }
-    }
-
-    /// "For each existing user the two broadcasts."
-    fn tell_table(&mut self, shared: &mut Shared) {
-        if self.place.is_some() {
-            let query = Query::Members { conversation: EVERYONE, after: UserId(0), limit: TABLE_MAX };
-            self.ask(Doing::Table, Question::Query(query), shared);
-        }
-    }
-
-    /// Tells where somebody is; without an address he is not on this wire, and reached through the server.
-    pub(super) fn tell_here(&mut self, user: UserId, address: Option<SocketAddr>, shared: &mut Shared) {
-        let Some(place) = &self.place else { return };
-        if place.seat.me == user || !self.proved {
-            return;
-        }
-        let through_us = shared.settings.mode == Mode::Relay;
-        let address = address.filter(|_| !through_us).unwrap_or(shared.settings.listen);
-        if let Some(text) = self.table.here(&shared.people.handle(user), address) {
-            self.say(text, shared);
-        }
-    }
-
-    /// Tells that somebody has gone.
-    pub(super) fn tell_gone(&mut self, user: UserId, shared: &mut Shared) {
-        if self.place.as_ref().is_none_or(|place| place.seat.me == user) {
-            return;
-        }
-        if let Some(text) = self.table.gone(&shared.people.handle(user)) {
-            self.say(text, shared);
-        }
-    }
-
-    pub(super) fn caught_up(&mut self) {
-        if let Some(place) = &mut self.place {
-            place.caught_up = true;
-        }
-    }
-
-    /// Something happened.
-    pub(super) fn entry(&mut self, entry: &Entry, now: Moment, shared: &mut Shared) {
-        let Some(place) = &mut self.place else { return };
-        place.seat.apply(entry);
-        let LogId::Conversation(conversation) = entry.log else { return };
-        if let Event::Joined { user, .. } = &entry.event
-            && place.seat.room(conversation).is_some_and(is_everyone)
-            && !shared.here.contains_key(user)
-            && shared.people.get(*user).is_some_and(|profile| profile.kind != UserKind::Guest)
-        {
-            shared.news.push_back(News::Known(*user));
-        }
-        let lines = if entry.by == place.seat.me && matches!(entry.event, Event::Message(_)) {
-            Vec::new()
-        } else {
-            words::lines(entry, &shared.settings.web, |user| shared.people.handle(user))
-        };
-        let delivers = (conversation, entry.seq);
-        if lines.is_empty() {
-            return self.delivered(delivers, shared);
-        }
-        let text = lines.join(" ");
-        let author = shared.people.handle(entry.by);
-        let (direct, group) = match place.seat.room(conversation) {
-            Some(room) if room.peer.is_some() => (true, String::new()),
-            Some(room) if is_everyone(room) => (false, String::new()),
-            Some(room) => (false, format!("[#{}] ", room.handle.as_deref().unwrap_or(&room.name))),
-            None => (false, String::new()),
-        };
-        if place.caught_up {
-            let bytes = if direct {
-                let me = shared.people.handle(place.seat.me);
-                datagram(&format!("send {me} "), &text, &format!(" {author}"))
-            } else {
-                datagram(&format!("Channel-Message {author}: {group}"), &text, "")
-            };
-            place.push = Some(Push { bytes, delivers, tries: 0 });
-            shared.out.push_back(Output::Hold { link: self.link, hold: true });
-            self.push(now, shared);
-        } else {
-            let header = !std::mem::replace(&mut place.has_messages, true);
-            if header {
-                self.say("offline_message [You have messages]".to_owned(), shared);
-            }
-            let date = shared.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
-            let from = if direct { author } else { format!("Channel-Message: {author}") };
-            self.send(datagram(&format!("offline_message {from}: {date} {group}"), &text, ""), shared);
-            self.delivered(delivers, shared);
-        }
-    }
-
-    fn push(&mut self, now: Moment, shared: &mut Shared) {
-        let Some(push) = self.place.as_mut().and_then(|place| place.push.as_mut()) else { return };
-        push.tries += 1;
-        let bytes = push.bytes.clone();
-        shared.timers.set(self.link, now + PUSH_AGAIN);
-        self.send(bytes, shared);
-    }
-
-    /// Nothing was acknowledged in time.
-    pub(super) fn woken(&mut self, now: Moment, shared: &mut Shared) {
-        let Some(push) = self.place.as_ref().and_then(|place| place.push.as_ref()) else { return };
-        if push.tries < PUSHES_MAX {
-            return self.push(now, shared);
-        }
-        // "Then the user counts as offline and gets the rest at `reg`."
-        if let Some(place) = self.place.take() {
-            self.leave(place.seat.me, shared);
-        }
-    }
-
-    /// What was pushed has arrived.
-    fn received(&mut self, shared: &mut Shared) {
-        let Some(push) = self.place.as_mut().and_then(|place| place.push.take()) else { return };
-        self.prove(shared);
+    /// The link is gone.
+    pub(super) fn gone(mut self, shared: &mut Shared) {
         shared.timers.clear(self.link);
-        self.delivered(push.delivers, shared);
-        shared.out.push_back(Output::Hold { link: self.link, hold: false });
-    }
-
-    fn delivered(&self, (conversation, delivered): (ConversationId, Seq), shared: &mut Shared) {
-        let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-        shared.out.push_back(Output::Signal { link: self.link, signal });
-    }
-
-    /// Users of other clients come and go.
-    pub(super) fn signal(&mut self, signal: &ServerSignal, shared: &mut Shared) {
-        let ServerSignal::Presence(all) = signal else { return };
-        for one in all {
-            if shared.here.contains_key(&one.user) {
-                continue;
-            }
-            match one.presence {
-                Presence::Offline => self.tell_gone(one.user, shared),
-                Presence::Online | Presence::Away => self.tell_here(one.user, None, shared),
-            }
+        if let Some(place) = self.place.take() {
+            shared.leave(place.seat.me, self.link);
         }
     }
 }
 
-fn is_everyone(room: &Room) -> bool {
-    room.id == EVERYONE
+impl Place {
+    pub(super) fn new(seat: Seat) -> Self {
+        Self { seat, posts: 0, tabled: false, caught_up: false, has_messages: false, push: None }
+    }
+
+    pub(super) fn me(&self) -> UserId {
+        self.seat.me
+    }
 }

@@ -17,6 +17,9 @@
 //! wait 1500ms                             time passes; a wish to be woken within it is granted
 //!
 //! person 3 bee Bee Two                    who user 3 is: handle and display name
+//! guest 4 cid                             the same of a guest
+//! bot 1 chinwag                           and of a bot
+//! members 2 2:ade 4:cid:guest             the door's question 2 is answered: these are members
 //! signed-in 1 2 ade c7:group:tea          the door's question 1 is answered: signed in as user 2, who is in these
 //!                                         conversations: c7:group:HANDLE, c7:channel:HANDLE, c7:direct:PEER
 //! entered 1 c9:group:tea                  the user of link 1 has entered a conversation
@@ -39,9 +42,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use chinwag_doors::{AskId, DialId, Given, LinkId, Moment, Output};
 use chinwag_protocol::{
-    ConversationId, ConversationKind, ConversationView, Entry, Event, History, LogId, MessageBody, Millis,
-    MyMembership, Position, Posted, Posting, Profile, Refused, Reply, Role, Seq, ServerSignal, SessionId,
-    Settings, Snapshot, UserId, UserKind,
+    Answer, ConversationId, ConversationKind, ConversationView, Entry, Event, History, LogId, MemberView,
+    MessageBody, Millis, MyMembership, Position, Posted, Posting, Profile, Refused, Reply, Role, Seq,
+    ServerSignal, SessionId, Settings, Snapshot, UserId, UserKind,
 };
 
 /// What happens, or what is expected of the door.
@@ -129,6 +132,11 @@ fn step(line: &str) -> Result<Step, String> {
             let (handle, name) = names.split_once(' ').unwrap_or((names, names));
             Ok(Step::Profile(Box::new(person(id, handle, name))))
         }
+        "guest" | "bot" => {
+            let (id, handle) = numbered(rest)?;
+            Ok(Step::Profile(Box::new(of_kind(word, person(id, handle, handle)))))
+        }
+        "members" => members(rest),
         "signed-in" => signed_in(rest),
         "entered" => entered(rest),
         "message" => message(rest),
@@ -172,6 +180,29 @@ fn person(id: u32, handle: &str, name: &str) -> Profile {
         admin: false,
         inactive: false,
     }
+}
+
+fn of_kind(kind: &str, profile: Profile) -> Profile {
+    let kind = match kind {
+        "guest" => UserKind::Guest,
+        "bot" => UserKind::Bot,
+        _ => UserKind::Person,
+    };
+    Profile { kind, ..profile }
+}
+
+fn members(rest: &str) -> Result<Step, String> {
+    let (ask, rest) = numbered(rest)?;
+    let member = |text: &str| {
+        let mut parts = text.splitn(3, ':');
+        let id = number(parts.next().unwrap_or_default())?;
+        let handle = parts.next().ok_or("a member is written as 2:ade or 4:cid:guest")?;
+        let profile = of_kind(parts.next().unwrap_or_default(), person(id, handle, handle));
+        let (joined_at, delivered, read) = (NOON, Seq::ZERO, Seq::ZERO);
+        Ok(MemberView { profile, role: Role::Member, joined_at, delivered, read })
+    };
+    let members: Result<Vec<_>, String> = rest.split(' ').map(member).collect();
+    Ok(answered(ask, Given::Answer(Answer::Members(members?))))
 }
 
 fn signed_in(rest: &str) -> Result<Step, String> {
@@ -240,7 +271,9 @@ fn view(text: &str, me: UserId) -> Result<ConversationView, String> {
 
 fn entered(rest: &str) -> Result<Step, String> {
     let (link, room) = numbered(rest)?;
-    let conversation = Box::new(view(room, UserId(0))?);
+    let mut conversation = Box::new(view(room, UserId(0))?);
+    // Whose link it is does not stand here: the other one of a direct conversation is the peer whoever one is.
+    conversation.direct = conversation.direct.map(|(_, peer)| (peer, peer));
     let event = Event::Entered { conversation };
     let entry =
         Entry { log: LogId::User(UserId(0)), seq: Seq(1), at: NOON, by: UserId(0), client_id: None, event };

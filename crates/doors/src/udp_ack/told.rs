@@ -1,0 +1,209 @@
+//! What one address is told: the table of users, messages one at a time until each is acknowledged, comings and
+//! goings.
+
+use std::{net::SocketAddr, time::Duration};
+
+use chinwag_protocol::{
+    ClientSignal, ConversationId, Entry, Event, LogId, MemberView, Presence, Query, Seq, ServerSignal,
+    UserId, UserKind,
+};
+
+use super::{
+    EVERYONE, News, Shared,
+    peer::{Doing, Peer, Push},
+    table::Addresses,
+    wire::datagram,
+};
+use crate::{Mode, Moment, Output, Question, Seat, words};
+
+/// "Timeout 500 ms, up to 5 sends."
+const PUSH_AGAIN: Duration = Duration::from_millis(500);
+const PUSHES_MAX: u32 = 5;
+
+/// Users in a newcomer's table.
+const TABLE_MAX: u16 = 200;
+
+impl Peer {
+    /// "For each existing user the two broadcasts."
+    pub(super) fn ask_table(&mut self, shared: &mut Shared) {
+        if self.is_asking_table() {
+            return;
+        }
+        let query = Query::Members { conversation: EVERYONE, after: UserId(0), limit: TABLE_MAX };
+        self.ask(Doing::Table, Question::Query(query), shared);
+    }
+
+    pub(super) fn tell_table(&mut self, members: &[MemberView], addresses: &Addresses, shared: &mut Shared) {
+        let users = members.iter().map(|member| &member.profile);
+        let users: Vec<_> = users.filter(|user| !user.inactive && user.kind != UserKind::Bot).collect();
+        for user in &users {
+            let address = addresses.get(&user.id).copied();
+            self.tell_here(user.id, address, shared);
+            // "For an offline peer follow it with `offline X`": those of other clients until they are heard of.
+            if address.is_none() {
+                self.tell_gone(user.id, shared);
+            }
+        }
+        let signal = ClientSignal::Watch { users: users.iter().map(|user| user.id).collect() };
+        shared.out.push_back(Output::Signal { link: self.link, signal });
+        self.tabled(shared);
+    }
+
+    /// What waits may follow the table.
+    pub(super) fn tabled(&mut self, shared: &mut Shared) {
+        if let Some(place) = &mut self.place {
+            place.tabled = true;
+            if place.push.is_none() {
+                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+            }
+        }
+    }
+
+    /// Tells where somebody is; without an address he is not on this wire, and reached through the server.
+    pub(super) fn tell_here(&mut self, user: UserId, address: Option<SocketAddr>, shared: &mut Shared) {
+        if self.place.as_ref().is_none_or(|place| place.me() == user) || !self.proved {
+            return;
+        }
+        let is_bot = shared.people.get(user).is_some_and(|profile| profile.kind == UserKind::Bot);
+        if is_bot {
+            return;
+        }
+        let through_us = shared.settings.mode == Mode::Relay;
+        let address = address.filter(|_| !through_us).unwrap_or_else(|| self.server(&shared.settings));
+        if let Some(text) = self.table.here(&shared.people.handle(user), address) {
+            self.say(text, shared);
+        }
+    }
+
+    /// Tells that somebody has gone.
+    pub(super) fn tell_gone(&mut self, user: UserId, shared: &mut Shared) {
+        if self.place.as_ref().is_none_or(|place| place.me() == user) {
+            return;
+        }
+        if let Some(text) = self.table.gone(&shared.people.handle(user)) {
+            self.say(text, shared);
+        }
+    }
+
+    pub(super) fn caught_up(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.caught_up = true;
+        }
+    }
+
+    /// Something happened.
+    pub(super) fn entry(&mut self, entry: &Entry, now: Moment, shared: &mut Shared) {
+        let Some(place) = &mut self.place else { return };
+        place.seat.apply(entry);
+        let LogId::Conversation(conversation) = entry.log else { return };
+        if let Event::Joined { user, .. } = &entry.event
+            && conversation == EVERYONE
+            && !shared.here.contains_key(user)
+            && shared.people.get(*user).is_some_and(|profile| profile.kind == UserKind::Person)
+        {
+            shared.news.push_back(News::Known(*user));
+        }
+        let delivers = (conversation, entry.seq);
+        let is_own = entry.by == place.me() && matches!(entry.event, Event::Message(_));
+        let lines = match is_own {
+            true => Vec::new(),
+            false => words::lines(entry, &shared.settings.web, |user| shared.people.handle(user)),
+        };
+        if lines.is_empty() {
+            return self.delivered(delivers, shared);
+        }
+        let (caught_up, header) = (place.caught_up, !place.has_messages);
+        let bytes = worded(&place.seat, conversation, entry, &lines.join(" "), caught_up, shared);
+        if caught_up {
+            place.push = Some(Push { bytes, delivers, tries: 0 });
+            shared.out.push_back(Output::Hold { link: self.link, hold: true });
+            return self.push(now, shared);
+        }
+        place.has_messages = true;
+        if header {
+            self.say("offline_message [You have messages]".to_owned(), shared);
+        }
+        self.send(bytes, shared);
+        self.delivered(delivers, shared);
+    }
+
+    fn push(&mut self, now: Moment, shared: &mut Shared) {
+        let Some(push) = self.place.as_mut().and_then(|place| place.push.as_mut()) else { return };
+        push.tries += 1;
+        let bytes = push.bytes.clone();
+        shared.timers.set(self.link, now + PUSH_AGAIN);
+        self.send(bytes, shared);
+    }
+
+    /// Nothing was acknowledged in time.
+    pub(super) fn woken(&mut self, now: Moment, shared: &mut Shared) {
+        let Some(push) = self.place.as_ref().and_then(|place| place.push.as_ref()) else { return };
+        if push.tries < PUSHES_MAX {
+            return self.push(now, shared);
+        }
+        // "Then the user counts as offline and gets the rest at `reg`."
+        if let Some(place) = self.place.take() {
+            self.leave(place.me(), shared);
+        }
+    }
+
+    /// What was pushed has arrived.
+    pub(super) fn received(&mut self, shared: &mut Shared) {
+        let Some(place) = &mut self.place else { return };
+        let Some(push) = place.push.take() else { return };
+        let tabled = place.tabled;
+        shared.timers.clear(self.link);
+        self.delivered(push.delivers, shared);
+        if tabled {
+            shared.out.push_back(Output::Hold { link: self.link, hold: false });
+        }
+    }
+
+    fn delivered(&self, (conversation, delivered): (ConversationId, Seq), shared: &mut Shared) {
+        let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
+        shared.out.push_back(Output::Signal { link: self.link, signal });
+    }
+
+    /// Users of other clients come and go.
+    pub(super) fn signal(&mut self, signal: &ServerSignal, shared: &mut Shared) {
+        let ServerSignal::Presence(all) = signal else { return };
+        for one in all {
+            if shared.here.contains_key(&one.user) {
+                continue;
+            }
+            match one.presence {
+                Presence::Offline => self.tell_gone(one.user, shared),
+                Presence::Online | Presence::Away => self.tell_here(one.user, None, shared),
+            }
+        }
+    }
+}
+
+/// The words for a message: "`send RECEIVER text SENDER`", "`Channel-Message SENDER: text`", and for what waited
+/// "`offline_message SENDER: DATE text`", "`offline_message Channel-Message: SENDER: DATE text`".
+fn worded(
+    seat: &Seat,
+    conversation: ConversationId,
+    entry: &Entry,
+    text: &str,
+    live: bool,
+    shared: &Shared,
+) -> Vec<u8> {
+    let author = shared.people.handle(entry.by);
+    let room = seat.room(conversation);
+    let direct = room.is_some_and(|room| room.peer.is_some());
+    // This wire has one group; which other one it is has to stand in the text.
+    let group = room.filter(|room| !direct && room.id != EVERYONE);
+    let group =
+        group.map(|room| format!("[#{}] ", room.handle.as_deref().unwrap_or(&room.name))).unwrap_or_default();
+    if live && direct {
+        let me = shared.people.handle(seat.me);
+        return datagram(&format!("send {me} "), text, &format!(" {author}"));
+    }
+    if live {
+        return datagram(&format!("Channel-Message {author}: {group}"), text, "");
+    }
+    let date = shared.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
+    let from = if direct { author } else { format!("Channel-Message: {author}") };
+    datagram(&format!("offline_message {from}: {date} {group}"), text, "")
+}
