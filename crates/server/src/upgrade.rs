@@ -3,6 +3,7 @@
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use tokio::net::TcpStream;
 
 use crate::{
@@ -10,6 +11,10 @@ use crate::{
     listen::{GuardedStream, Peer, Permit},
     shared::Shared,
 };
+
+/// What the system keeps of what was written and not taken. Left to itself it keeps megabytes for each stalled reader,
+/// who would cost ten times his outbox.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Runs the connection of an accepted upgrade, once the answer 101 is on its way.
 pub(crate) fn spawn(shared: Shared, mut request: Request, credential: Option<String>) {
@@ -40,6 +45,9 @@ fn raw(upgraded: hyper::upgrade::Upgraded) -> Option<(TcpStream, Bytes)> {
         return None;
     };
     let (stream, held_back) = parts.io.into_inner().into_parts();
+    if let Err(error) = sockopt::set_socket_send_buffer_size(&stream, SEND_BUFFER_BYTES) {
+        tracing::debug!(%error, "the size of a send buffer cannot be set");
+    }
     let mut leftover = BytesMut::from(parts.read_buf);
     leftover.extend_from_slice(&held_back);
     Some((stream, leftover.freeze()))
