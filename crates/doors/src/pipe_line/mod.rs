@@ -29,6 +29,8 @@ enum Alarm {
     Dial,
     /// To push again what was not answered.
     Push,
+    /// To leave without the last answer.
+    Quit,
 }
 
 /// What all links of the door share.
@@ -113,7 +115,7 @@ impl Door for PipeLine {
                 match main.and_then(|main| self.sessions.get_mut(&main)) {
                     Some(session) => {
                         self.backs.insert(link, session.link());
-                        session.back_opened(link, &mut self.shared);
+                        session.back_opened(link, now, &mut self.shared);
                     }
                     // Its client has gone meanwhile.
                     None => self.shared.out.push_back(Output::Close { link }),
@@ -137,7 +139,7 @@ impl Door for PipeLine {
             Input::Closed { link } => self.gone(link, now),
             Input::Answered { ask, result } => {
                 if let Some(link) = self.shared.asks.remove(&ask) {
-                    self.with(link, |session, shared| session.answered(ask, result, shared));
+                    self.with(link, |session, shared| session.answered(ask, result, now, shared));
                 }
             }
             Input::Profile { profile } => {

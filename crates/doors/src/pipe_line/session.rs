@@ -1,15 +1,19 @@
 //! One client of the door: its requests, strictly one after the other, and what it is pushed.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, ConversationId, Device, Entry, Event, Kind, LogId, ProfileChange, Query,
-    Refused, Reply, Seq, ServerSignal,
+    Answer, ClientSignal, Command, ConversationId, Device, Entry, Kind, LogId, ProfileChange, Query, Refused,
+    Reply, Seq, ServerSignal, UserId,
 };
 
 use super::{
     Alarm, Shared,
-    back::{Back, Push},
+    back::{self, Back, Push},
     wire::{self, MESSAGE_MAX, Messages, Piece, Request},
 };
 use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, people::fold, words};
@@ -17,20 +21,14 @@ use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, people::fold, 
 /// Silence after which what has come is a whole message.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// "At most one dial at a time, 2 s apart, 5 tries."
-const DIAL_AGAIN: Duration = Duration::from_secs(2);
-const DIALS_MAX: u32 = 5;
-
-/// Ports of well-known services, which nobody may make us knock at: "n >= 1024 only, never a privileged or
-/// well-known service port".
-const SERVICES: &[u16] = &[
-    1080, 1433, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3128, 3260, 3306, 3389, 4369, 5000, 5222, 5432,
-    5601, 5672, 5900, 5984, 5985, 5986, 6000, 6379, 6443, 7001, 8000, 8008, 8080, 8086, 8443, 8888, 9000,
-    9042, 9090, 9092, 9200, 9300, 9418, 10250, 11211, 15672, 26257, 27017, 50070,
-];
+/// How long a client that quits may take to answer what was just pushed.
+const QUIT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Messages of one's own that wait for their receipt.
 const RECEIPTS_MAX: usize = 1_000;
+
+/// Requests that came before the answer to the one under way; the old client sends none.
+const WAITING_MAX: usize = 64;
 
 /// Messages that are no text before the connection ends.
 const STRIKES_MAX: u32 = 3;
@@ -38,16 +36,16 @@ const STRIKES_MAX: u32 = 3;
 /// One client.
 pub(super) struct Session {
     link: LinkId,
-    peer: SocketAddr,
     messages: Messages,
     waiting: VecDeque<String>,
     doing: Option<(AskId, Doing)>,
     place: Option<Place>,
-    back: Option<Back>,
-    /// The port that the client listens at, and how often it was dialled in vain.
-    port: Option<(u16, u32)>,
-    dialling: bool,
+    back: Back,
+    /// It has said that it goes, in the middle of a delivery.
+    quitting: bool,
     strikes: u32,
+    /// Nothing more is taken from it.
+    closed: bool,
 }
 
 /// Where a signed-in client is.
@@ -56,13 +54,15 @@ struct Place {
     posts: u64,
     /// Own messages that have not reached the other yet.
     sent: VecDeque<(ConversationId, Seq)>,
+    /// How far the other one of a direct conversation is, as far as was heard.
+    reached: BTreeMap<ConversationId, Seq>,
     held: bool,
 }
 
 /// The request that waits for its answer.
 enum Doing {
     LogIn,
-    Add,
+    Add { is_name: bool },
     Find { text: String },
     Open { text: String },
     Post,
@@ -73,15 +73,14 @@ impl Session {
     pub(super) fn new(link: LinkId, peer: SocketAddr) -> Self {
         Self {
             link,
-            peer,
             messages: Messages::default(),
             waiting: VecDeque::new(),
             doing: None,
             place: None,
-            back: None,
-            port: None,
-            dialling: false,
+            back: Back::new(link, peer.ip()),
+            quitting: false,
             strikes: 0,
+            closed: false,
         }
     }
 
@@ -91,19 +90,28 @@ impl Session {
 
     /// Bytes of the client on its own connection.
     pub(super) fn bytes(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) {
+        if self.closed {
+            return;
+        }
         self.messages.feed(bytes);
         while let Some(piece) = self.messages.next() {
             self.take(piece, shared);
+            self.go_on(now, shared);
         }
-        if self.messages.len() > MESSAGE_MAX || self.waiting.len() > 64 {
-            return shared.out.push_back(Output::Close { link: self.link });
+        if self.messages.len() > MESSAGE_MAX || self.waiting.len() > WAITING_MAX {
+            self.close(shared);
         }
         if self.messages.len() > 0 {
             shared.timers.set((self.link, Alarm::Quiet), now + QUIET);
         } else {
             shared.timers.clear((self.link, Alarm::Quiet));
         }
-        self.go_on(shared);
+    }
+
+    fn close(&mut self, shared: &mut Shared) {
+        if !std::mem::replace(&mut self.closed, true) {
+            shared.out.push_back(Output::Close { link: self.link });
+        }
     }
 
     fn take(&mut self, piece: Piece, shared: &mut Shared) {
@@ -113,7 +121,7 @@ impl Session {
                 self.strikes += 1;
                 self.say("ERR|Unknown Command.", shared);
                 if self.strikes >= STRIKES_MAX {
-                    shared.out.push_back(Output::Close { link: self.link });
+                    self.close(shared);
                 }
             }
         }
@@ -125,25 +133,23 @@ impl Session {
             Alarm::Quiet => {
                 if let Some(piece) = self.messages.rest() {
                     self.take(piece, shared);
-                    self.go_on(shared);
+                    self.go_on(now, shared);
                 }
             }
-            Alarm::Dial => self.dial(shared),
-            Alarm::Push => {
-                let letters = self.messages.letters;
-                if let Some(back) = &mut self.back {
-                    back.send(self.link, letters, now, shared);
-                }
-            }
+            Alarm::Dial => self.back.dial(now, shared),
+            Alarm::Push => self.back.send(self.messages.letters, now, shared),
+            Alarm::Quit => self.quit(shared),
         }
     }
 
     /// "Strict request/answer": the next request when the one before is answered.
-    fn go_on(&mut self, shared: &mut Shared) {
+    fn go_on(&mut self, now: Moment, shared: &mut Shared) {
         while self.doing.is_none()
+            && !self.quitting
+            && !self.closed
             && let Some(message) = self.waiting.pop_front()
         {
-            self.request(&message, shared);
+            self.request(&message, now, shared);
         }
     }
 
@@ -156,9 +162,16 @@ impl Session {
         self.doing = Some((ask, doing));
     }
 
-    fn request(&mut self, message: &str, shared: &mut Shared) {
+    fn request(&mut self, message: &str, now: Moment, shared: &mut Shared) {
         match wire::request(message) {
-            Request::Port(port) => self.listens_at(port, shared),
+            Request::Port(port) => match back::port(port) {
+                Some(port) => {
+                    self.say("OK", shared);
+                    self.back.listens_at(port, self.messages.letters, now, shared);
+                    self.hold_unless_ready(shared);
+                }
+                None => self.say("1|ERROR: bad port", shared),
+            },
             Request::LogIn { user, password } => {
                 if self.place.is_some() || shared.is_here(user) {
                     return self.say("2|Already signed in.", shared);
@@ -174,101 +187,72 @@ impl Session {
                     ProfileChange { about: more, ..ProfileChange::default() }
                 };
                 let question = Question::Register { device: device(user, password), profile };
-                self.ask(Doing::Add, question, shared);
+                self.ask(Doing::Add { is_name }, question, shared);
             }
             Request::Message { from, to, text } => self.message(from, to, text, shared),
-            Request::Quit => {
-                self.leave_back(shared);
-                if self.place.is_some() {
-                    self.ask(Doing::Quit, Question::SignOut {}, shared);
-                } else {
-                    self.say("0|OK", shared);
-                    shared.out.push_back(Output::Close { link: self.link });
-                }
+            // What was just pushed is answered first: two pushes without an answer between run together.
+            Request::Quit if self.back.is_pushing() => {
+                self.quitting = true;
+                shared.timers.set((self.link, Alarm::Quit), now + QUIT_WITHIN);
             }
+            Request::Quit => self.quit(shared),
             Request::Unknown => self.say("ERR|Unknown Command.", shared),
         }
     }
 
-    /// "`PORT|n` => `OK`, then the server dials the client's own address at port n."
-    fn listens_at(&mut self, port: &str, shared: &mut Shared) {
-        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|port| digits && *port >= 1_024 && !SERVICES.contains(port));
-        let Some(port) = port else { return self.say("1|ERROR: bad port", shared) };
-        self.say("OK", shared);
-        self.leave_back(shared);
-        self.port = Some((port, 0));
-        if !self.dialling && shared.timers.get((self.link, Alarm::Dial)).is_none() {
-            self.dial(shared);
+    /// "The background connection gets `OUT|OK`; then `0|OK` and close."
+    fn quit(&mut self, shared: &mut Shared) {
+        if self.doing.is_some() || self.closed {
+            return;
         }
-    }
-
-    fn dial(&mut self, shared: &mut Shared) {
-        let Some((port, _)) = self.port.filter(|_| !self.dialling && self.back.is_none()) else { return };
-        self.dialling = true;
-        shared.dial(self.link, SocketAddr::new(self.peer.ip(), port));
+        self.quitting = true;
+        shared.timers.clear((self.link, Alarm::Quit));
+        self.back.leave(self.messages.letters, shared);
+        if self.place.is_some() {
+            self.ask(Doing::Quit, Question::SignOut {}, shared);
+        } else {
+            self.say("0|OK", shared);
+            self.close(shared);
+        }
     }
 
     /// "If the client's listener is not yet up the dial is refused: retry."
     pub(super) fn dial_failed(&mut self, now: Moment, shared: &mut Shared) {
-        self.dialling = false;
-        if let Some((_, tries)) = &mut self.port {
-            *tries += 1;
-            if *tries < DIALS_MAX {
-                shared.timers.set((self.link, Alarm::Dial), now + DIAL_AGAIN);
-            }
-        }
+        self.back.dial_failed(now, shared);
     }
 
-    pub(super) fn back_opened(&mut self, link: LinkId, shared: &mut Shared) {
-        self.dialling = false;
-        if let Some((_, tries)) = &mut self.port {
-            *tries = 0;
-        }
-        self.back = Some(Back::new(link));
-        self.hold(false, shared);
+    pub(super) fn back_opened(&mut self, link: LinkId, now: Moment, shared: &mut Shared) {
+        self.back.opened(link, self.messages.letters, now, shared);
+        self.hold_unless_ready(shared);
     }
 
-    /// The client's listener has gone; it may come back.
     pub(super) fn back_gone(&mut self, link: LinkId, now: Moment, shared: &mut Shared) {
-        if self.back.as_ref().is_none_or(|back| back.link != link) {
-            return;
+        self.back.gone(link, now, shared);
+        if self.quitting && self.doing.is_none() {
+            return self.quit(shared);
         }
-        self.back = None;
-        shared.timers.clear((self.link, Alarm::Push));
-        self.hold(true, shared);
-        self.dial_failed(now, shared);
-    }
-
-    /// "On server shutdown send `OUT|OK` first: on a bare close the client's background thread loops."
-    fn leave_back(&mut self, shared: &mut Shared) {
-        if let Some(back) = self.back.take() {
-            shared.send(back.link, self.messages.letters.encode("OUT|OK"));
-            shared.out.push_back(Output::Close { link: back.link });
-            shared.timers.clear((self.link, Alarm::Push));
-            self.hold(true, shared);
-        }
-        self.port = None;
+        self.hold_unless_ready(shared);
     }
 
     /// The session is over, or the server.
     pub(super) fn say_goodbye(&mut self, shared: &mut Shared) {
-        self.leave_back(shared);
+        self.back.leave(self.messages.letters, shared);
     }
 
     /// The link is gone.
     pub(super) fn gone(mut self, shared: &mut Shared) {
-        self.place.take().into_iter().for_each(|place| {
+        if let Some(place) = self.place.take() {
             shared.here.remove(&place.seat.me);
-        });
-        self.leave_back(shared);
-        for alarm in [Alarm::Quiet, Alarm::Dial, Alarm::Push] {
+        }
+        self.back.leave(self.messages.letters, shared);
+        for alarm in [Alarm::Quiet, Alarm::Quit] {
             shared.timers.clear((self.link, alarm));
         }
     }
 
     /// Entries are told one at a time, and only while there is a connection to push them on.
-    fn hold(&mut self, hold: bool, shared: &mut Shared) {
+    fn hold_unless_ready(&mut self, shared: &mut Shared) {
+        let hold = !self.back.is_ready();
         if let Some(place) = self.place.as_mut().filter(|place| place.held != hold) {
             place.held = hold;
             shared.out.push_back(Output::Hold { link: self.link, hold });
@@ -315,15 +299,27 @@ impl Session {
     }
 
     /// An answer to what was asked.
-    pub(super) fn answered(&mut self, ask: AskId, result: Result<Given, Refused>, shared: &mut Shared) {
+    pub(super) fn answered(
+        &mut self,
+        ask: AskId,
+        result: Result<Given, Refused>,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
         let Some((_, doing)) = self.doing.take_if(|(asked, _)| *asked == ask) else { return };
         match (doing, result) {
             (Doing::LogIn, result) => self.logged_in(result, shared),
-            (Doing::Add, Ok(_)) => self.say("0|SUCCESS", shared),
-            (Doing::Add, Err(refused)) if refused.kind == Kind::Conflict => {
-                self.say("1|ERROR: A user with either this username or email already exists", shared);
+            // Each dialect has its own words for it.
+            (Doing::Add { is_name }, Ok(_)) => self.say(if is_name { "0|OK" } else { "0|SUCCESS" }, shared),
+            (Doing::Add { is_name }, Err(refused)) if refused.kind == Kind::Conflict => {
+                let taken = if is_name {
+                    "1|A user with this username already exists."
+                } else {
+                    "1|ERROR: A user with either this username or email already exists"
+                };
+                self.say(taken, shared);
             }
-            (Doing::Add, Err(refused)) => self.say(&format!("1|ERROR: {}", refused.message), shared),
+            (Doing::Add { .. }, Err(refused)) => self.say(&format!("1|ERROR: {}", refused.message), shared),
             (Doing::Find { text }, Ok(Given::Answer(Answer::User(profile)))) => {
                 let open = Command::OpenDirect { user: profile.id };
                 self.ask(Doing::Open { text }, Question::Command(open), shared);
@@ -337,7 +333,7 @@ impl Session {
             (Doing::Find { .. } | Doing::Open { .. }, _) => self.say("2|no target user", shared),
             (Doing::Post, Ok(Given::Reply(Reply::Posted(posted)))) => {
                 self.say(&format!("0|{}", wire::number(posted.conversation, posted.seq)), shared);
-                self.wait_for_receipt(posted.conversation, posted.seq);
+                self.wait_for_receipt(posted.conversation, posted.seq, now, shared);
             }
             (Doing::Post, Err(refused)) if refused.kind == Kind::NotFound => {
                 self.say("2|no target user", shared);
@@ -348,21 +344,26 @@ impl Session {
                     shared.here.remove(&place.seat.me);
                 }
                 self.say("0|OK", shared);
-                shared.out.push_back(Output::Close { link: self.link });
+                self.close(shared);
             }
             (Doing::Post, Ok(_)) => self.say("1|ERROR: not posted", shared),
         }
-        self.go_on(shared);
+        self.go_on(now, shared);
     }
 
     fn logged_in(&mut self, result: Result<Given, Refused>, shared: &mut Shared) {
         match result {
             Ok(Given::SignedIn(snapshot)) if shared.here.insert(snapshot.me.id) => {
                 let seat = Seat::new(&snapshot);
-                self.place = Some(Place { seat, posts: 0, sent: VecDeque::new(), held: false });
-                if self.back.is_none() {
-                    self.hold(true, shared);
-                }
+                self.back.forget();
+                self.place = Some(Place {
+                    seat,
+                    posts: 0,
+                    sent: VecDeque::new(),
+                    reached: BTreeMap::new(),
+                    held: false,
+                });
+                self.hold_unless_ready(shared);
                 self.say("0|OK", shared);
             }
             Ok(_) => {
@@ -377,15 +378,36 @@ impl Session {
     }
 
     /// "No `OK` receipt" for a group; of a direct message there is one.
-    fn wait_for_receipt(&mut self, conversation: ConversationId, seq: Seq) {
+    fn wait_for_receipt(&mut self, conversation: ConversationId, seq: Seq, now: Moment, shared: &mut Shared) {
         let Some(place) = &mut self.place else { return };
         let me = place.seat.me;
-        if place.seat.room(conversation).is_some_and(|room| room.peer.is_some_and(|peer| peer != me)) {
-            place.sent.push_back((conversation, seq));
-            if place.sent.len() > RECEIPTS_MAX {
-                place.sent.pop_front();
-            }
+        let Some(peer) = place.seat.room(conversation).and_then(|room| room.peer).filter(|peer| *peer != me)
+        else {
+            return;
+        };
+        if place.reached.get(&conversation).is_some_and(|reached| seq <= *reached) {
+            // It was there before we heard that it was sent.
+            return self.receipt(conversation, seq, peer, now, shared);
         }
+        place.sent.push_back((conversation, seq));
+        if place.sent.len() > RECEIPTS_MAX {
+            place.sent.pop_front();
+        }
+    }
+
+    /// "`OK|from|to|id`, delivery notice to the original sender."
+    fn receipt(
+        &mut self,
+        conversation: ConversationId,
+        seq: Seq,
+        to: UserId,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
+        let Some(place) = &self.place else { return };
+        let (from, to) = (shared.people.handle(place.seat.me), shared.people.handle(to));
+        let line = format!("OK|{from}|{to}|{}", wire::number(conversation, seq));
+        self.push(Push { line, expects: "0|OK".to_owned(), delivers: None }, now, shared);
     }
 
     /// Something happened.
@@ -394,7 +416,8 @@ impl Session {
         place.seat.apply(entry);
         let LogId::Conversation(conversation) = entry.log else { return };
         let me = place.seat.me;
-        let lines = if entry.by == me && matches!(entry.event, Event::Message(_)) {
+        // What he does in another client he knows: this wire has no word for it.
+        let lines = if entry.by == me {
             Vec::new()
         } else {
             words::lines(entry, &shared.settings.web, |user| shared.people.handle(user))
@@ -418,24 +441,22 @@ impl Session {
     }
 
     fn push(&mut self, push: Push, now: Moment, shared: &mut Shared) {
-        let letters = self.messages.letters;
-        let Some(back) = &mut self.back else { return };
-        back.push(self.link, push, letters, now, shared);
-        self.hold(true, shared);
+        self.back.push(push, self.messages.letters, now, shared);
+        self.hold_unless_ready(shared);
     }
 
     /// Bytes of the client on the connection that was dialled back.
     pub(super) fn answer(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) {
         let letters = self.messages.letters;
-        let Some(push) = self.back.as_mut().and_then(|back| back.answered(bytes, letters)) else { return };
+        let Some(push) = self.back.answered(bytes, letters, shared) else { return };
         if let Some((conversation, seq)) = push.delivers {
             self.delivered(conversation, seq, shared);
         }
-        let Some(back) = &mut self.back else { return };
-        back.go_on(self.link, letters, now, shared);
-        if back.is_idle() {
-            self.hold(false, shared);
+        if self.quitting {
+            return self.quit(shared);
         }
+        self.back.go_on(letters, now, shared);
+        self.hold_unless_ready(shared);
     }
 
     fn delivered(&self, conversation: ConversationId, delivered: Seq, shared: &mut Shared) {
@@ -443,19 +464,21 @@ impl Session {
         shared.out.push_back(Output::Signal { link: self.link, signal });
     }
 
-    /// How far others are: "`OK|from|to|id`, delivery notice to the original sender".
+    /// How far others are.
     pub(super) fn signal(&mut self, signal: &ServerSignal, now: Moment, shared: &mut Shared) {
         let ServerSignal::Cursor(moved) = signal else { return };
         let Some(place) = self.place.as_mut().filter(|place| place.seat.me != moved.user) else { return };
+        if place.seat.room(moved.conversation).is_none_or(|room| room.peer != Some(moved.user)) {
+            return;
+        }
+        place.reached.insert(moved.conversation, moved.delivered);
         let arrived = |(conversation, seq): &(ConversationId, Seq)| {
             *conversation == moved.conversation && *seq <= moved.delivered
         };
         let all: Vec<_> = place.sent.iter().filter(|sent| arrived(sent)).copied().collect();
         place.sent.retain(|sent| !arrived(sent));
-        let (from, to) = (shared.people.handle(place.seat.me), shared.people.handle(moved.user));
         for (conversation, seq) in all {
-            let line = format!("OK|{from}|{to}|{}", wire::number(conversation, seq));
-            self.push(Push { line, expects: "0|OK".to_owned(), delivers: None }, now, shared);
+            self.receipt(conversation, seq, moved.user, now, shared);
         }
     }
 }

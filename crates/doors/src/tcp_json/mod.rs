@@ -1,6 +1,10 @@
 //! Door `tcp_json`: groups, poems, time and search over TCP, in frames of JSON. See `docs/doors/tcp_json.md`.
 
+mod groups;
+mod said;
+mod search;
 mod session;
+mod told;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -92,7 +96,8 @@ impl Door for TcpJson {
             Input::Woken => {
                 self.shared.timers.woken();
                 while let Some(link) = self.shared.timers.due(now) {
-                    self.with(link, Session::too_slow);
+                    // A frame was begun and never finished.
+                    self.with(link, Session::close);
                 }
             }
             // This wire has no presence, and no word for catching up.

@@ -5,8 +5,11 @@
 
 use std::io;
 
-use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, Serializer};
+use serde::Serialize;
+use serde_json::{
+    Map, Value,
+    ser::{Formatter, Serializer},
+};
 
 /// The most that five digits can say.
 pub(super) const CHARACTERS_MAX: usize = 99_999;
@@ -26,6 +29,8 @@ pub(super) enum Broken {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     bytes: Vec<u8>,
+    /// Where the frame under way begins: what stands before it was taken.
+    at: usize,
     /// Of the frame under way: how many bytes were looked at, and how many characters these were.
     seen: usize,
     characters: usize,
@@ -34,26 +39,29 @@ pub(super) struct Frames {
 impl Frames {
     /// Takes a piece of the stream.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
+        // Once for each piece and not for each frame: a piece may hold thousands of them.
+        self.bytes.drain(..std::mem::take(&mut self.at));
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Bytes that are not yet part of a frame that was taken.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.at
     }
 
     /// The text of the next whole frame.
     pub(super) fn next(&mut self) -> Result<Option<String>, Broken> {
-        let Some(head) = self.bytes.get(..DIGITS) else {
+        let rest = &self.bytes[self.at..];
+        let Some(head) = rest.get(..DIGITS) else {
             // Better now than after ten seconds of waiting for the fifth byte of something else.
-            let digits = self.bytes.iter().all(u8::is_ascii_digit);
+            let digits = rest.iter().all(u8::is_ascii_digit);
             return if digits { Ok(None) } else { Err(Broken::Length) };
         };
         if !head.iter().all(u8::is_ascii_digit) {
             return Err(Broken::Length);
         }
         let wanted = head.iter().fold(0, |sum, digit| sum * 10 + usize::from(digit - b'0'));
-        let text = &self.bytes[DIGITS..];
+        let text = &rest[DIGITS..];
         while self.characters < wanted {
             let Some(first) = text.get(self.seen) else { return Ok(None) };
             let width = width(*first).ok_or(Broken::Text)?;
@@ -64,10 +72,10 @@ impl Frames {
             self.characters += 1;
         }
         let frame = std::str::from_utf8(&text[..self.seen]).map_err(|_| Broken::Text)?.to_owned();
-        self.bytes.drain(..DIGITS + self.seen);
-        if self.bytes.is_empty() {
+        self.at += DIGITS + self.seen;
+        if self.at == self.bytes.len() {
             // An idle link keeps no buffer of a past burst.
-            self.bytes = Vec::new();
+            (self.bytes, self.at) = (Vec::new(), 0);
         }
         (self.seen, self.characters) = (0, 0);
         Ok(Some(frame))
@@ -127,42 +135,74 @@ impl Formatter for Ascii {
     }
 }
 
-/// What a client asks. Keys that an action does not need are ignored, as the old server did.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Request {
-    pub(super) action: String,
-    pub(super) username: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) send_from: Option<String>,
-    pub(super) group_name: Option<String>,
-    pub(super) message: Option<String>,
-    pub(super) send_to: Option<Number>,
-    /// The document says `target` for the poem, the program `index`.
-    pub(super) index: Option<Number>,
-    pub(super) target: Option<Number>,
-    /// The document says `search_term`, the program `term`.
-    pub(super) term: Option<String>,
-    pub(super) search_term: Option<String>,
+/// How many characters a text takes in a frame, without the quotes around it.
+pub(super) fn length(text: &str) -> usize {
+    text.chars().map(width_in_json).sum()
 }
 
-/// A number, which the old client writes as digits in a string.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Number {
-    Int(i64),
-    Text(String),
+/// As much of the beginning of a text as takes at most so many characters in a frame.
+pub(super) fn beginning(text: &str, characters_max: usize) -> &str {
+    let mut length = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        length += width_in_json(*c);
+        length > characters_max
+    });
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
-impl Number {
-    /// As a positive number.
-    pub(super) fn positive(&self) -> Option<u32> {
-        match self {
-            Self::Int(number) => u32::try_from(*number).ok(),
-            Self::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-            Self::Text(_) => None,
+fn width_in_json(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..='\u{1f}' => 6,
+        '\u{20}'..='\u{7f}' => 1,
+        _ => 6 * c.len_utf16(),
+    }
+}
+
+/// What a client asks: an object, of which each action takes the keys that it needs.
+///
+/// A key of a wrong type counts as one that is not there, so that the answer is the action's own refusal.
+#[derive(Debug)]
+pub(super) struct Request(Map<String, Value>);
+
+impl Request {
+    /// Reads a frame. `None`: it is not JSON, or no object.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(keys)) => Some(Self(keys)),
+            _ => None,
         }
     }
+
+    /// The text under a key.
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.as_str()
+    }
+
+    /// Whether something stands under a key that is neither null nor a text.
+    pub(super) fn is_odd(&self, key: &str) -> bool {
+        self.0.get(key).is_some_and(|value| !value.is_null() && !value.is_string())
+    }
+
+    /// The first of these keys under which something stands: document and program spell some differently.
+    pub(super) fn either(&self, keys: [&str; 2]) -> Option<&Value> {
+        keys.iter().find_map(|key| self.0.get(*key).filter(|value| !value.is_null()))
+    }
+
+    /// A positive number under a key.
+    pub(super) fn positive(&self, key: &str) -> Option<u32> {
+        self.0.get(key).and_then(positive)
+    }
+}
+
+/// A positive number, which the old client writes as digits in a string.
+pub(super) fn positive(value: &Value) -> Option<u32> {
+    let number: u32 = match value {
+        Value::Number(number) => number.as_u64()?.try_into().ok()?,
+        Value::String(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok()?,
+        _ => return None,
+    };
+    (number > 0).then_some(number)
 }
 
 #[cfg(test)]
@@ -208,5 +248,102 @@ mod tests {
         assert_eq!(bytes, format!("{:05}{text}", text.len()).into_bytes());
         assert_eq!(frame(&"x".repeat(CHARACTERS_MAX - 2)).unwrap().len(), 5 + CHARACTERS_MAX);
         assert_eq!(frame(&"x".repeat(CHARACTERS_MAX - 1)), None);
+    }
+
+    #[test]
+    fn a_text_is_cut_where_its_frame_would_be_too_long() {
+        for text in ["plain", "ü😀\"\\\n\r\t\u{8}\u{c}\u{1}\u{7f}\u{2028}"] {
+            assert_eq!(length(text), frame(&text).unwrap().len() - 5 - 2, "{text:?}");
+        }
+        assert_eq!(beginning("aü😀b", 18), "aü");
+        assert_eq!(beginning("aü😀b", 19), "aü😀");
+        assert_eq!(beginning("aü😀b", 20), "aü😀b");
+        assert_eq!(beginning("abc", 0), "");
+    }
+
+    #[test]
+    fn a_key_of_a_wrong_type_counts_as_missing() {
+        let request =
+            Request::read(r#"{"a": 7, "b": "18", "c": null, "d": 18.0, "e": "+1", "f": "x"}"#).unwrap();
+        assert_eq!((request.text("a"), request.text("b"), request.text("c")), (None, Some("18"), None));
+        assert_eq!(
+            (request.positive("a"), request.positive("b"), request.positive("c")),
+            (Some(7), Some(18), None)
+        );
+        assert_eq!((request.positive("d"), request.positive("e"), request.positive("f")), (None, None, None));
+        assert_eq!((request.is_odd("a"), request.is_odd("b"), request.is_odd("c")), (true, false, false));
+        assert_eq!(request.either(["c", "a"]), Some(&json!(7)));
+        for wrong in ["", "[]", "7", "null", "{", "{}x", r#"{"a": 1e999}"#] {
+            assert!(Request::read(wrong).is_none(), "{wrong}");
+        }
+        for (index, number) in [
+            (json!(0), None),
+            (json!(-1), None),
+            (json!("0"), None),
+            (json!(""), None),
+            (json!(true), None),
+            (json!([1]), None),
+            (json!(4_294_967_296_u64), None),
+            (json!("1000000000000000000000000000000"), None),
+            (json!("007"), Some(7)),
+        ] {
+            assert_eq!(positive(&index), number, "{index}");
+        }
+    }
+
+    #[test]
+    fn fuzz_tcp_json_frames_are_the_same_however_they_are_cut() {
+        bolero::check!().with_type::<(Vec<u8>, Vec<String>, u8)>().for_each(|(noise, texts, size)| {
+            // Nearly right: frames of texts, with something else behind them.
+            let mut stream = Vec::new();
+            for text in texts {
+                let text: String = text.chars().take(CHARACTERS_MAX).collect();
+                stream.extend(format!("{:05}{text}", text.chars().count()).into_bytes());
+            }
+            stream.extend_from_slice(noise);
+            let whole = frames_and_end(&[&stream]);
+            let pieces: Vec<&[u8]> = stream.chunks(usize::from(*size).max(1)).collect();
+            assert_eq!(frames_and_end(&pieces), whole);
+            assert!(whole.0.len() >= texts.len(), "a right frame was not taken");
+            for text in &whole.0 {
+                if let Some(request) = Request::read(text) {
+                    let _ =
+                        (request.text("action"), request.positive("send_to"), request.is_odd("send_from"));
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn fuzz_tcp_json_frames_out_are_ascii_and_read_as_they_were_written() {
+        bolero::check!().with_type::<(String, String)>().for_each(|(one, other)| {
+            let written = json!({ "one": one, other: [other] });
+            let Some(bytes) = frame(&written) else {
+                assert!(length(one) + 2 * length(other) > CHARACTERS_MAX - 100);
+                return;
+            };
+            assert!(bytes.iter().all(|byte| (b' '..0x7f).contains(byte) || *byte == 0x7f));
+            let read = frames(&[&bytes]).unwrap();
+            assert_eq!(read.len(), 1);
+            assert_eq!(serde_json::from_str::<Value>(&read[0]).unwrap(), written);
+            assert_eq!(length(one) + 2, frame(one).unwrap().len() - DIGITS);
+            let cut = beginning(one, other.len());
+            assert!(one.starts_with(cut) && length(cut) <= other.len());
+        });
+    }
+
+    fn frames_and_end(pieces: &[&[u8]]) -> (Vec<String>, Option<Broken>) {
+        let (mut frames, mut found) = (Frames::default(), Vec::new());
+        for piece in pieces {
+            frames.feed(piece);
+            loop {
+                match frames.next() {
+                    Ok(Some(frame)) => found.push(frame),
+                    Ok(None) => break,
+                    Err(broken) => return (found, Some(broken)),
+                }
+            }
+        }
+        (found, None)
     }
 }
