@@ -27,7 +27,7 @@ const RECEIVE_BYTES: usize = 4_096;
 /// What the server may keep for one connection: its outbox, and what is being written.
 const OUTBOX_BYTES: u64 = (256 + 64) * 1024;
 /// What may become resident for other reasons while a row runs.
-const ELSEWHERE: u64 = 12 << 20;
+const ELSEWHERE: u64 = 32 << 20;
 
 /// Somebody who says much to many, at a steady pace.
 struct Talker {
@@ -216,7 +216,7 @@ fn hear_all(
 /// F14.
 pub(super) fn stopped(bed: &Bed) -> Result<Verdict> {
     const STALLED: usize = 20;
-    const ROUNDS: u32 = 200;
+    const ROUNDS: u32 = 350;
     let every = Duration::from_millis(100);
     let mut place = Place::or_canary(bed, "F14", "outbox-unbounded")?;
     let server = place.start(&[], LIFTED)?;
