@@ -155,7 +155,7 @@ fn count(status: StatusCode) {
     tracing::debug!(status = status.as_u16(), "a request was answered");
 }
 
-fn answer_fault(fault: Fault) -> Response<Body> {
+pub(crate) fn answer_fault(fault: Fault) -> Response<Body> {
     let (status, code, message) = match fault {
         Fault::Malformed => {
             (StatusCode::BAD_REQUEST, "bad_request", "this is not a well-formed HTTP request")

@@ -7,6 +7,7 @@ mod ask;
 mod gate;
 mod line;
 mod pump;
+mod socket_io;
 mod tcp;
 mod udp;
 
@@ -17,17 +18,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chinwag_doors::{Door, PipeLine, Settings, TagJson, TcpJson, UdpAck};
+use chinwag_doors::{Door, PipeLine, Settings, SocketIo, TagJson, TcpJson, UdpAck};
 use chinwag_protocol::{DoorView, Kind, Refused};
 use tokio::net::{TcpListener, UdpSocket};
 
 use self::gate::Gate;
-use super::Budget;
 use crate::{config::DoorConfig, messenger::Messenger, shared::Shared};
 
 /// How bytes get to a door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
+    SocketIo,
     Tcp,
     Udp,
 }
@@ -43,6 +44,7 @@ struct Row {
 /// All wires.
 const ROWS: &[Row] = &[
     Row { name: "pipe_line", transport: Transport::Tcp, make: |settings| Box::new(PipeLine::new(settings)) },
+    Row { name: "socket_io", transport: Transport::SocketIo, make: |settings| Box::new(SocketIo::new(settings)) },
     Row { name: "tag_json", transport: Transport::Tcp, make: |settings| Box::new(TagJson::new(settings)) },
     Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) },
     Row { name: "udp_ack", transport: Transport::Udp, make: |settings| Box::new(UdpAck::new(settings)) },
@@ -99,7 +101,7 @@ impl Doors {
         let door = (row.make)(settings(&config, listens[0], shared, &messenger));
         let gate = Gate::new(row.name, config, door, messenger, shared.tasks.clone(), shutdown);
         for socket in sockets {
-            socket.serve(Arc::clone(&gate), shared.budget.clone());
+            socket.serve(Arc::clone(&gate), shared);
         }
         if let Some(place) = self.lock().get_mut(name) {
             place.listens = listens;
@@ -153,6 +155,7 @@ impl Doors {
 }
 
 enum Socket {
+    SocketIo(TcpListener, SocketAddr),
     Tcp(TcpListener, SocketAddr),
     Udp(Arc<UdpSocket>, SocketAddr),
 }
@@ -160,14 +163,15 @@ enum Socket {
 impl Socket {
     fn address(&self) -> SocketAddr {
         match self {
-            Self::Tcp(_, address) | Self::Udp(_, address) => *address,
+            Self::SocketIo(_, address) | Self::Tcp(_, address) | Self::Udp(_, address) => *address,
         }
     }
 
-    fn serve(self, gate: Arc<Gate>, budget: Budget) {
+    fn serve(self, gate: Arc<Gate>, shared: &Shared) {
         let tasks = gate.tasks.clone();
         match self {
-            Self::Tcp(listener, _) => tasks.spawn(tcp::listen(gate, listener, budget)),
+            Self::SocketIo(listener, _) => tasks.spawn(socket_io::listen(gate, listener, shared.clone())),
+            Self::Tcp(listener, _) => tasks.spawn(tcp::listen(gate, listener, shared.budget.clone())),
             Self::Udp(socket, _) => tasks.spawn(udp::listen(gate, socket)),
         };
     }
@@ -180,6 +184,9 @@ async fn bind(
     let mut sockets = Vec::new();
     for address in addresses {
         let bound = match transport {
+            Transport::SocketIo => TcpListener::bind(address)
+                .await
+                .and_then(|listener| listener.local_addr().map(|at| Socket::SocketIo(listener, at))),
             Transport::Tcp => TcpListener::bind(address)
                 .await
                 .and_then(|listener| listener.local_addr().map(|at| Socket::Tcp(listener, at))),
