@@ -6,8 +6,10 @@ use chinwag_client::Address;
 use clap::{Args as Arguments, Parser, Subcommand, ValueEnum};
 
 mod identity;
+mod udp;
 
 pub(crate) use identity::{AppPassword, Import};
+pub(crate) use udp::Udp;
 
 use crate::exit::EXIT_CODES;
 
@@ -90,6 +92,8 @@ pub(crate) enum Command {
     /// What only administrators of the server may do
     #[command(subcommand)]
     Admin(Admin),
+    /// The two programs of the acknowledged UDP chat
+    Udp(Udp),
     /// Take over users and waiting messages of another system
     Import(Import),
     /// Check everything that is stored, byte by byte

@@ -5,6 +5,7 @@ mod bench;
 mod command;
 mod exit;
 mod show;
+mod udp;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,7 @@ mod search;
 mod send;
 mod serve;
 mod session;
+mod udp;
 mod watch;
 mod who;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> Outcome {
     match args.command {
         Command::Serve(serve) => serve::run(&out, &serve),
         Command::Import(args) => import::run(&out, &args),
+        Command::Udp(args) => udp::run(&out, &args),
         Command::Scrub(scrub) => serve::scrub(&out, &scrub),
         Command::Backup(backup) => backup::run(&out, &backup),
         Command::Restore(restore) => restore::run(&out, &restore),

@@ -4,7 +4,7 @@ use std::{future::Future, io};
 
 use anyhow::Context;
 use chinwag_server::{
-    config::{self, ConfigError, Flags},
+    config::{self, ConfigError, Flags, Loaded},
     log,
     serve::Server,
 };
@@ -36,6 +36,14 @@ pub(crate) fn run(out: &Out, args: &Serve) -> Outcome {
     if args.print_config {
         return out.line(loaded.print().trim_end());
     }
+    serve(loaded, |greeting| {
+        out.line(greeting)?;
+        out.line("Ready. Stop with Ctrl+C.")
+    })
+}
+
+/// Runs a server until it is told to stop. `greet` says that it is there.
+pub(super) fn serve(loaded: Loaded, greet: impl FnOnce(&str) -> Outcome) -> Outcome {
     if let Err(error) = log::start(&loaded.config.log) {
         return usage(error);
     }
@@ -54,8 +62,7 @@ pub(crate) fn run(out: &Out, args: &Serve) -> Outcome {
             Ok(server) => server,
             Err(error) => return failed(error.to_string()),
         };
-        out.line(&server.greeting())?;
-        out.line("Ready. Stop with Ctrl+C.")?;
+        greet(&server.greeting())?;
         server.run(stop).await;
         Ok(())
     });

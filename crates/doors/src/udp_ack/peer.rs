@@ -40,6 +40,9 @@ pub(super) struct Peer {
     /// Who signed out here last.
     pub(super) left: Option<String>,
     pub(super) table: Table,
+    /// It marks its datagrams, so what it is sent is marked too: with a number, of the last push.
+    marks: bool,
+    pushes: u32,
 }
 
 /// A datagram, and what was answered to it.
@@ -91,7 +94,15 @@ impl Peer {
             place: None,
             left: None,
             table: Table::default(),
+            marks: false,
+            pushes: 0,
         }
+    }
+
+    /// The mark of a push: two of them with the same words are two messages.
+    pub(super) fn mark(&mut self) -> String {
+        self.pushes = self.pushes.wrapping_add(1);
+        if self.marks { wire::mark(self.pushes) } else { String::new() }
     }
 
     /// Sends what nobody asked for: never to an address that may be forged.
@@ -158,6 +169,7 @@ impl Peer {
     /// A datagram came.
     pub(super) fn datagram(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) {
         let Some(said) = wire::read(bytes) else { return };
+        self.marks |= wire::is_marked(bytes);
         if let Said::Received = said {
             return self.received(shared);
         }

@@ -112,15 +112,18 @@ impl Peer {
         if lines.is_empty() {
             return self.delivered(delivers, shared);
         }
-        let (caught_up, header) = (place.caught_up, !place.has_messages);
-        let bytes = worded(&place.seat, conversation, entry, &lines.join(" "), caught_up, shared);
-        if caught_up {
+        let text = lines.join(" ");
+        if place.caught_up {
+            let mark = self.mark();
+            let Some(place) = &mut self.place else { return };
+            let bytes = live(&place.seat, conversation, entry, &text, &mark, shared);
             place.push = Some(Push { bytes, delivers, tries: 0 });
             shared.out.push_back(Output::Hold { link: self.link, hold: true });
             return self.push(now, shared);
         }
-        place.has_messages = true;
-        if header {
+        let bytes = stored(&place.seat, conversation, entry, &text, shared);
+        let has_header = std::mem::replace(&mut place.has_messages, true);
+        if !has_header {
             self.say("offline_message [You have messages]".to_owned(), shared);
         }
         self.send(bytes, shared);
@@ -179,31 +182,43 @@ impl Peer {
     }
 }
 
-/// The words for a message: "`send RECEIVER text SENDER`", "`Channel-Message SENDER: text`", and for what waited
-/// "`offline_message SENDER: DATE text`", "`offline_message Channel-Message: SENDER: DATE text`".
-fn worded(
+/// "`send RECEIVER text SENDER`" or "`Channel-Message SENDER: text`", with a mark that old programs do not see.
+fn live(
     seat: &Seat,
     conversation: ConversationId,
     entry: &Entry,
     text: &str,
-    live: bool,
+    mark: &str,
     shared: &Shared,
 ) -> Vec<u8> {
     let author = shared.people.handle(entry.by);
-    let room = seat.room(conversation);
-    let direct = room.is_some_and(|room| room.peer.is_some());
-    // This wire has one group; which other one it is has to stand in the text.
-    let group = room.filter(|room| !direct && room.id != EVERYONE);
-    let group =
-        group.map(|room| format!("[#{}] ", room.handle.as_deref().unwrap_or(&room.name))).unwrap_or_default();
-    if live && direct {
-        let me = shared.people.handle(seat.me);
-        return datagram(&format!("send {me} "), text, &format!(" {author}"));
+    match group(seat, conversation) {
+        Some(group) => datagram(&format!("Channel-Message {author}: {group}"), text, mark),
+        None => {
+            let me = shared.people.handle(seat.me);
+            datagram(&format!("send {me} "), text, &format!(" {author}{mark}"))
+        }
     }
-    if live {
-        return datagram(&format!("Channel-Message {author}: {group}"), text, "");
-    }
+}
+
+/// "`offline_message SENDER: DATE text`" or "`offline_message Channel-Message: SENDER: DATE text`".
+fn stored(seat: &Seat, conversation: ConversationId, entry: &Entry, text: &str, shared: &Shared) -> Vec<u8> {
+    let author = shared.people.handle(entry.by);
     let date = shared.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
-    let from = if direct { author } else { format!("Channel-Message: {author}") };
-    datagram(&format!("offline_message {from}: {date} {group}"), text, "")
+    let first = match group(seat, conversation) {
+        Some(group) => format!("offline_message Channel-Message: {author}: {date} {group}"),
+        None => format!("offline_message {author}: {date} "),
+    };
+    datagram(&first, text, "")
+}
+
+/// What stands before a text that is for more than two. This wire has one group; which other one it is has to be said.
+fn group(seat: &Seat, conversation: ConversationId) -> Option<String> {
+    match seat.room(conversation) {
+        Some(room) if room.peer.is_some() => None,
+        Some(room) if room.id != EVERYONE => {
+            Some(format!("[#{}] ", room.handle.as_deref().unwrap_or(&room.name)))
+        }
+        _ => Some(String::new()),
+    }
 }

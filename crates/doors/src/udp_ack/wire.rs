@@ -123,6 +123,11 @@ pub(super) fn is_marked(datagram: &[u8]) -> bool {
     datagram.last().is_some_and(u8::is_ascii_whitespace)
 }
 
+/// The white space that a number is written as; every sixteenth is the same.
+pub(super) fn mark(number: u32) -> String {
+    (0..4).map(|bit| if number >> bit & 1 == 0 { ' ' } else { '\t' }).collect()
+}
+
 /// What names a `save_message`: the same words are the same message, for the time of its writing is among them.
 pub(super) fn digest(datagram: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(&Sha256::digest(datagram.trim_ascii())[..18])
@@ -201,6 +206,13 @@ mod tests {
         let longest = [b"send_all ", &[b'x'; 2_037][..], b" z"].concat();
         assert!(read(&longest).is_some() && read(&[&longest[..], b"z"].concat()).is_none());
         assert!(read("send_all a ".repeat(150).as_bytes()).is_some());
+    }
+
+    #[test]
+    fn marks_differ_and_are_seen_as_such() {
+        let marks: std::collections::BTreeSet<String> = (0..16).map(mark).collect();
+        assert_eq!(marks.len(), 16);
+        assert!(marks.iter().all(|mark| is_marked(mark.as_bytes())) && !is_marked(b"send y hi x"));
     }
 
     #[test]
