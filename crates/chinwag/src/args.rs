@@ -620,7 +620,8 @@ acknowledgement and every receiver has the entry.
 Examples:
   chinwag bench dm --pairs 64 --inflight 16
   chinwag bench dm --rate 5000 --duration 30 --json
-  chinwag bench idle --connections 5000")]
+  chinwag bench idle --connections 5000
+  chinwag bench doors --pairs 16")]
 pub(crate) enum Bench {
     /// Pairs of users who write to each other
     Dm {
@@ -652,6 +653,9 @@ pub(crate) enum Bench {
         /// How many
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=200_000))]
         connections: u32,
+        /// At this door instead of the native protocol, such as tcp_json
+        #[arg(long, value_name = "NAME", conflicts_with = "server")]
+        door: Option<String>,
         #[command(flatten)]
         common: BenchCommon,
     },
@@ -671,6 +675,23 @@ pub(crate) enum Bench {
         /// How many
         #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=200_000))]
         connections: u32,
+        #[command(flatten)]
+        common: BenchCommon,
+    },
+    /// Private messages through each door, set against the native protocol in the same run
+    Doors {
+        /// How many pairs write to each other on each wire
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=2_000))]
+        pairs: u32,
+        /// Messages of each user on their way at the same time, on the wires that can have more than one
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        inflight: u32,
+        /// Instead: one message at a time to a group that is spread over all wires
+        #[arg(long)]
+        fanout: bool,
+        /// Members of that group
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(6..=20_000))]
+        members: u32,
         #[command(flatten)]
         common: BenchCommon,
     },

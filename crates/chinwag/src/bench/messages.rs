@@ -209,7 +209,7 @@ async fn run(
 }
 
 /// Waits until a moment; a connection that ends before is a failure of the run.
-async fn watch_over(tasks: &mut JoinSet<io::Result<()>>, until: Instant) -> Outcome {
+pub(super) async fn watch_over(tasks: &mut JoinSet<io::Result<()>>, until: Instant) -> Outcome {
     tokio::select! {
         () = sleep_until(until) => Ok(()),
         Some(ended) = tasks.join_next() => match ended {

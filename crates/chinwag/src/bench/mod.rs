@@ -7,6 +7,7 @@
 
 mod accounts;
 mod connections;
+mod doors;
 mod lanes;
 mod machine;
 mod messages;
@@ -34,7 +35,8 @@ pub(crate) fn run(global: &Global, out: &Out, scenario: &Bench) -> Outcome {
         | Bench::Group { common, .. }
         | Bench::Idle { common, .. }
         | Bench::Offline { common, .. }
-        | Bench::Reconnect { common, .. } => common.clone(),
+        | Bench::Reconnect { common, .. }
+        | Bench::Doors { common, .. } => common.clone(),
     };
     machine::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -44,7 +46,7 @@ pub(crate) fn run(global: &Global, out: &Out, scenario: &Bench) -> Outcome {
         .map_err(Stop::from)?;
     runtime.block_on(async {
         let mut terminated = signal(SignalKind::terminate())?;
-        let target = Target::prepare(global, &common).await?;
+        let target = Target::prepare(global, &common, &doors::wanted(scenario)).await?;
         let measured = tokio::select! {
             measured = measure(&target, scenario, &common) => measured,
             _ = tokio::signal::ctrl_c() => failed("interrupted"),
@@ -70,7 +72,14 @@ async fn measure(target: &Target, scenario: &Bench, common: &BenchCommon) -> Out
         Bench::Group { groups, members, inflight, .. } => {
             messages::group(target, common, *groups, *members, *inflight).await?
         }
-        Bench::Idle { connections, .. } => connections::idle(target, common, *connections).await?,
+        Bench::Idle { connections, door: None, .. } => {
+            connections::idle(target, common, *connections).await?
+        }
+        Bench::Idle { connections, door: Some(door), .. } => {
+            doors::idle(target, common, *connections, door).await?
+        }
+        Bench::Doors { fanout: true, members, .. } => doors::fanout(target, common, *members).await?,
+        Bench::Doors { pairs, inflight, .. } => doors::pairs(target, common, *pairs, *inflight).await?,
         Bench::Offline { users, waiting, .. } => {
             connections::offline(target, common, *users, *waiting).await?
         }

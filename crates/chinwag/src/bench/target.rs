@@ -1,7 +1,9 @@
 //! The server under test: one of our own, or one that is there already.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
@@ -63,6 +65,8 @@ pub(super) struct Target {
     pub(super) data: Option<PathBuf>,
     pub(super) pid: Option<u32>,
     metrics: Option<Address>,
+    /// Where its doors listen.
+    doors: BTreeMap<String, SocketAddr>,
     fdatasync_ms: Option<f64>,
     own: Option<Own>,
 }
@@ -76,13 +80,18 @@ struct Own {
 type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Target {
-    pub(super) async fn prepare(global: &Global, common: &BenchCommon) -> Outcome<Self> {
+    /// A server with these doors open.
+    pub(super) async fn prepare(global: &Global, common: &BenchCommon, doors: &[&str]) -> Outcome<Self> {
         if let Some(server) = &global.server {
+            if !doors.is_empty() {
+                return failed("the doors are only measured at a server of the load test's own");
+            }
             let target = Self {
                 server: server.clone(),
                 data: None,
                 pid: common.pid,
                 metrics: None,
+                doors: BTreeMap::new(),
                 fdatasync_ms: None,
                 own: None,
             };
@@ -101,11 +110,12 @@ impl Target {
         let fdatasync_ms = Some(machine::fdatasync_ms(&data)?);
         let config = data.join("bench.toml");
         let metrics = free_address()?;
-        fs::write(&config, format!("metrics = \"127.0.0.1:{}\"\n{}", metrics.port, lifted()))?;
-        let (child, lines, server) = start(&data, &config).await?;
+        let settings = format!("metrics = \"127.0.0.1:{}\"\n{}{}", metrics.port, lifted(), opened(doors));
+        fs::write(&config, settings)?;
+        let (child, lines, server, doors) = start(&data, &config, doors).await?;
         let pid = child.id();
         let own = Some(Own { child, lines, _folder: folder });
-        Ok(Self { server, data: Some(data), pid, metrics: Some(metrics), fdatasync_ms, own })
+        Ok(Self { server, data: Some(data), pid, metrics: Some(metrics), doors, fdatasync_ms, own })
     }
 
     /// The same without the process, for tasks of their own.
@@ -115,9 +125,16 @@ impl Target {
             data: None,
             pid: self.pid,
             metrics: None,
+            doors: BTreeMap::new(),
             fdatasync_ms: None,
             own: None,
         }
+    }
+
+    /// Where a door listens.
+    pub(super) fn door(&self, name: &str) -> Outcome<SocketAddr> {
+        let found = self.doors.get(name).copied();
+        found.map_or_else(|| failed(format!("the server did not say where {name} listens")), Ok)
     }
 
     /// What a figure of `/metrics` stands at; `None` for a server that is not our own.
@@ -166,6 +183,13 @@ fn lifted() -> String {
     )
 }
 
+/// The configuration of doors, each on a port that the system chooses.
+fn opened(doors: &[&str]) -> String {
+    let door =
+        |name: &&str| format!("[doors.{name}]\nlisten = \"127.0.0.1:0\"\nopen = true\nmode = \"relay\"\n");
+    doors.iter().map(door).collect()
+}
+
 /// An address of this machine that nobody listens on now.
 fn free_address() -> Outcome<Address> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -178,7 +202,11 @@ fn count_in(text: &str, name: &str) -> u64 {
     line.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
-async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
+async fn start(
+    data: &Path,
+    config: &Path,
+    doors: &[&str],
+) -> Outcome<(Child, Lines, Address, BTreeMap<String, SocketAddr>)> {
     let mut child = Command::new(env::current_exe()?)
         .args(["serve", "--listen", "127.0.0.1:0"])
         .arg("--data")
@@ -195,8 +223,11 @@ async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
         .spawn()?;
     let lines = Lines::default();
     let (found, address) = oneshot::channel();
+    let places = Arc::<Mutex<BTreeMap<String, SocketAddr>>>::default();
+    let wanted: Vec<String> = doors.iter().map(ToString::to_string).collect();
     let (output, errors) = (child.stdout.take(), child.stderr.take());
     if let (Some(output), Some(errors)) = (output, errors) {
+        let found = Found { address: Some(found), server: None, doors: wanted, places: Arc::clone(&places) };
         tokio::spawn(listen(output, lines.clone(), Some(found)));
         tokio::spawn(listen(errors, lines.clone(), None));
     }
@@ -216,7 +247,10 @@ async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
         }
     };
     match timeout(READY_WITHIN, ready).await {
-        Ok(Ok(server)) => Ok((child, lines, server)),
+        Ok(Ok(server)) => {
+            let doors = std::mem::take(&mut *places.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok((child, lines, server, doors))
+        }
         Ok(Err(stop)) => {
             note(&lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
             Err(stop)
@@ -225,15 +259,40 @@ async fn start(data: &Path, config: &Path) -> Outcome<(Child, Lines, Address)> {
     }
 }
 
-/// Keeps the last lines, and looks for the address in them.
-async fn listen(from: impl AsyncRead + Unpin, kept: Lines, mut found: Option<oneshot::Sender<Address>>) {
-    let mut lines = BufReader::new(from).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(address) = address_in(&line)
-            && let Some(found) = found.take()
+/// What is looked for in the greeting.
+struct Found {
+    address: Option<oneshot::Sender<Address>>,
+    server: Option<Address>,
+    doors: Vec<String>,
+    places: Arc<Mutex<BTreeMap<String, SocketAddr>>>,
+}
+
+impl Found {
+    fn look(&mut self, line: &str) {
+        for name in &self.doors {
+            if let Some(place) = door_in(line, name) {
+                self.places.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), place);
+            }
+        }
+        if self.server.is_none() {
+            self.server = address_in(line);
+        }
+        // The greeting tells the doors after the address; this is its last line.
+        if line.starts_with("Ready")
+            && let (Some(address), Some(tell)) = (self.server.clone(), self.address.take())
         {
             // Nobody waits any more once the patience is over.
-            let _ = found.send(address);
+            let _ = tell.send(address);
+        }
+    }
+}
+
+/// Keeps the last lines, and looks for addresses in them.
+async fn listen(from: impl AsyncRead + Unpin, kept: Lines, mut found: Option<Found>) {
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(found) = &mut found {
+            found.look(&line);
         }
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() == LINES_KEPT {
@@ -249,9 +308,24 @@ fn address_in(line: &str) -> Option<Address> {
     word.parse().ok().filter(|address: &Address| address.port != 0)
 }
 
+/// Where a door listens, if this line of the greeting says so.
+fn door_in(line: &str, name: &str) -> Option<SocketAddr> {
+    let mut words = line.split_whitespace().skip_while(|word| *word != name).skip(1);
+    words.next()?.trim_end_matches([':', ',']).parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doors_are_found_in_what_the_server_prints() {
+        let line = "  Doors          tcp_json   127.0.0.1:4711: passwords and messages unencrypted";
+        assert_eq!(door_in(line, "tcp_json"), "127.0.0.1:4711".parse().ok());
+        assert_eq!(door_in(line, "tag_json"), None);
+        let table: toml::Table = (lifted() + &opened(&["tcp_json", "udp_ack"])).parse().unwrap();
+        assert_eq!(table["doors"]["udp_ack"]["open"].as_bool(), Some(true));
+    }
 
     #[test]
     fn the_address_is_found_in_what_the_server_prints() {
