@@ -1,6 +1,6 @@
 //! Plays every transcript to its door, as written and byte by byte; and shows that the bench fails when it should.
 //!
-//! Until the first wire is built the only door here is a small one for lines of text, made for this bench.
+//! Besides the doors of the server there is a small one for lines of text, made for this bench.
 
 mod bench;
 mod echo;
@@ -8,13 +8,15 @@ mod echo;
 use std::{fs, path::Path};
 
 use bench::{Cut, play, transcript::Transcript};
-use chinwag_doors::{Door, Mode, Settings, UdpAck};
+use chinwag_doors::{Door, Mode, PipeLine, Settings, TcpJson, UdpAck};
 use chinwag_protocol::Millis;
 
 /// A fresh door of the kind that a folder of transcripts is named after.
 fn door(kind: &str) -> Box<dyn Door> {
     match kind {
         "echo" => Box::new(echo::Echo::default()),
+        "pipe_line" => Box::new(PipeLine::new(settings(Mode::Direct))),
+        "tcp_json" => Box::new(TcpJson::new(settings(Mode::Direct))),
         "udp_ack" => Box::new(UdpAck::new(settings(Mode::Direct))),
         "udp_ack_relay" => Box::new(UdpAck::new(settings(Mode::Relay))),
         _ => panic!("tests/transcripts/{kind} belongs to no door"),
