@@ -1,7 +1,7 @@
 //! One request in two dialects: what programs send (`ACTION` and `TYPE` apart, `SUCCESSFUL`), and what the
 //! document describes (compound actions such as `add_group`, in lower case). "Answer in the dialect of the request."
 
-use super::wire::Tag;
+use super::tag::Tag;
 
 /// What sort of thing an action is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,8 @@ pub(super) enum Verb {
     CallResponse,
     CallFrame,
     EndCall,
-    Status,
+    /// No action of this wire.
+    Unknown,
 }
 
 /// A request, whichever dialect it came in.
@@ -77,17 +78,20 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads a tag. `None`: "unknown actions are ignored".
-    pub(super) fn read(tag: Tag) -> Option<Self> {
-        let action = tag.text("action")?;
-        let kind = tag.word("type").and_then(|word| Kind::of(&word));
+    /// Reads a tag.
+    pub(super) fn read(tag: Tag) -> Self {
+        let action = tag.text("action").unwrap_or_default();
+        let kind = tag.word("type").or_else(|| tag.word("recipient_type"));
+        let kind = kind.and_then(|word| Kind::of(&word));
         if let Some(verb) = programs_verb(&action.to_ascii_uppercase())
             && !is_documents(&action, &tag)
         {
-            return Some(Self { verb, kind, document: None, tag });
+            return Self { verb, kind, document: None, tag };
         }
-        let (verb, kind) = documents_verb(&action.to_ascii_lowercase(), kind)?;
-        Some(Self { verb, kind, document: Some(action), tag })
+        match documents_verb(&action.to_ascii_lowercase(), kind) {
+            Some((verb, kind)) => Self { verb, kind, document: Some(action), tag },
+            None => Self { verb: Verb::Unknown, kind, document: None, tag },
+        }
     }
 
     /// The id of the group or channel that it is about.
@@ -139,7 +143,6 @@ fn programs_verb(action: &str) -> Option<Verb> {
         "CALL_REQUEST" => Verb::CallRequest,
         "CALL_RESPONSE" => Verb::CallResponse,
         "CALL" => Verb::CallFrame,
-        "STATUS" => Verb::Status,
         _ => return None,
     })
 }
@@ -203,6 +206,75 @@ impl Response {
             (Self::AdminOnly, false) => "ADMIN_ONLY",
             (Self::SimultaneousLogin, false) => "SIMULTANEOUS_LOGIN",
             (Self::Failed | Self::AdminOnly | Self::SimultaneousLogin, true) => "failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tag::parse, *};
+
+    fn read(text: &str) -> (Verb, Option<Kind>, bool) {
+        let asked = Asked::read(parse(text.as_bytes()).unwrap().unwrap());
+        (asked.verb, asked.kind, asked.document.is_some())
+    }
+
+    #[test]
+    fn every_action_of_both_dialects_is_known() {
+        for (action, verb) in [
+            ("SIGNUP", Verb::SignUp),
+            ("Login", Verb::LogIn),
+            ("logout", Verb::LogOut),
+            ("DATA", Verb::Data),
+            ("ADD", Verb::Add),
+            ("REMOVE", Verb::Remove),
+            ("CREATE", Verb::Create),
+            ("DELETE", Verb::Delete),
+            ("ADD_MEMBER", Verb::AddMember),
+            ("REMOVE_MEMBER", Verb::RemoveMember),
+            ("ADD_ADMIN", Verb::AddAdmin),
+            ("REMOVE_ADMIN", Verb::RemoveAdmin),
+            ("only_admin", Verb::OnlyAdmin),
+            ("CHANGE", Verb::Change),
+            ("CHAT", Verb::Chat),
+            ("CALL_REQUEST", Verb::CallRequest),
+            ("CALL_RESPONSE", Verb::CallResponse),
+            ("CALL", Verb::CallFrame),
+        ] {
+            let text = format!(r#"{{"action": "{action}", "TYPE": "group"}}"#);
+            assert_eq!(read(&text), (verb, Some(Kind::Group), false), "{action}");
+        }
+        for (action, verb, kind) in [
+            ("create_user", Verb::SignUp, None),
+            ("text_chat", Verb::Chat, None),
+            ("audio_chat", Verb::Chat, None),
+            ("video_chat", Verb::Chat, None),
+            ("add_admin", Verb::AddAdmin, None),
+            ("remove_admin", Verb::RemoveAdmin, None),
+            ("add_user", Verb::Add, Some(Kind::User)),
+            ("remove_channel", Verb::Remove, Some(Kind::Channel)),
+            ("create_group", Verb::Create, Some(Kind::Group)),
+            ("delete_channel", Verb::Delete, Some(Kind::Channel)),
+            ("change_user_id", Verb::Change, Some(Kind::User)),
+            ("change_group_name", Verb::Change, Some(Kind::Group)),
+            ("start_audio", Verb::CallRequest, None),
+            ("start_video_chat", Verb::CallRequest, None),
+            ("end_audio_chat", Verb::EndCall, None),
+            ("end_video", Verb::EndCall, None),
+        ] {
+            assert_eq!(read(&format!(r#"{{"action": "{action}"}}"#)), (verb, kind, true), "{action}");
+        }
+    }
+
+    #[test]
+    fn one_word_of_two_dialects_is_known_by_its_keys() {
+        assert_eq!(read(r#"{"action": "login", "user_id": "a"}"#), (Verb::LogIn, None, true));
+        assert_eq!(read(r#"{"action": "login", "id": "a"}"#), (Verb::LogIn, None, false));
+        assert_eq!(read(r#"{"action": "chat", "chat": "hi"}"#), (Verb::Chat, None, true));
+        assert_eq!(read(r#"{"action": "chat", "type": "user"}"#), (Verb::Chat, Some(Kind::User), false));
+        for unknown in [r#"{"action": "change_user_key"}"#, r#"{"action": null}"#, r#"{"action": [1]}"#, "{}"]
+        {
+            assert_eq!(read(unknown).0, Verb::Unknown, "{unknown}");
         }
     }
 }

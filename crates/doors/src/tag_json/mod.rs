@@ -1,18 +1,27 @@
 //! Door `tag_json`: JSON objects split by `<TAG>`, over TCP, in two dialects. See `docs/doors/tag_json.md`.
+//!
+//! `wire` and `tag` read bytes, `dialect` finds what is asked, `asked`, `rooms`, `chats` and `calls` ask for it,
+//! `answers` says what came of it, `told` tells what happened; `session` keeps all that in order, `place` knows
+//! what the client knows.
 
+mod answers;
 mod asked;
+mod calls;
+mod chats;
 mod dialect;
 mod files;
+mod place;
+mod rooms;
 mod session;
+mod tag;
 mod told;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_protocol::UserId;
-use serde_json::Value;
 
-use self::session::Session;
+use self::{calls::Frame, chats::Dates, session::Session};
 use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
 
 /// The door.
@@ -39,8 +48,9 @@ struct Shared {
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
     timers: Timers<(LinkId, Alarm)>,
-    /// Tags for other links than the one at work: media of calls.
-    relays: VecDeque<(LinkId, Vec<(String, Value)>)>,
+    /// Media of calls, for other links than the one at work.
+    frames: VecDeque<(LinkId, Frame)>,
+    dates: Dates,
     out: VecDeque<Output>,
 }
 
@@ -51,11 +61,6 @@ impl Shared {
         self.asks.insert(ask, link);
         self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
         ask
-    }
-
-    /// An id as this wire spells it: one way, in lower case.
-    fn id(&self, user: UserId) -> String {
-        self.people.handle(user).to_lowercase()
     }
 }
 
@@ -69,7 +74,8 @@ impl TagJson {
             asks: BTreeMap::new(),
             next_ask: 0,
             timers: Timers::default(),
-            relays: VecDeque::new(),
+            frames: VecDeque::new(),
+            dates: Dates::default(),
             out: VecDeque::new(),
         };
         Self { sessions: BTreeMap::new(), shared }
@@ -78,6 +84,17 @@ impl TagJson {
     fn with(&mut self, link: LinkId, then: impl FnOnce(&mut Session, &mut Shared)) {
         if let Some(session) = self.sessions.get_mut(&link) {
             then(session, &mut self.shared);
+        }
+    }
+
+    fn forget(&mut self, link: LinkId) {
+        if let Some(mut session) = self.sessions.remove(&link) {
+            // Nobody answers on a link that is gone.
+            for ask in session.asides.keys().chain(session.doing.as_ref().map(|(ask, _)| ask)) {
+                self.shared.asks.remove(ask);
+            }
+            session.doing = None;
+            session.gone(&mut self.shared);
         }
     }
 }
@@ -91,23 +108,25 @@ impl Door for TagJson {
             Input::Bytes { link, bytes } => {
                 self.with(link, |session, shared| session.bytes(bytes, now, shared));
             }
-            Input::Drained { link } => self.with(link, Session::drained),
-            Input::Closed { link } | Input::Ended { link, .. } => {
-                if let Some(session) = self.sessions.remove(&link) {
-                    session.gone(&mut self.shared);
-                }
-            }
+            Input::Drained { link } => self.with(link, |session, shared| session.drained(now, shared)),
+            Input::Closed { link } | Input::Ended { link, .. } => self.forget(link),
             Input::Answered { ask, result } => {
                 if let Some(link) = self.shared.asks.remove(&ask) {
                     self.with(link, |session, shared| session.answered(ask, result, now, shared));
                 }
             }
             Input::Profile { profile } => {
-                self.shared.people.tell(profile);
+                let before = self.shared.people.tell(profile);
+                if let Some(before) = before.filter(|before| before.handle != profile.handle) {
+                    for place in self.sessions.values_mut().filter_map(|session| session.place.as_mut()) {
+                        place.user_was(before.id, &before.handle);
+                    }
+                }
             }
             Input::Entry { link, entry } => {
                 self.with(link, |session, shared| session.entry(entry, now, shared));
             }
+            Input::CaughtUp { link } => self.with(link, |session, _| session.caught_up()),
             Input::Signal { link, signal } => {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
@@ -117,10 +136,10 @@ impl Door for TagJson {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }
             }
-            Input::CaughtUp { .. } | Input::DialFailed { .. } => {}
+            Input::DialFailed { .. } => {}
         }
-        while let Some((link, fields)) = self.shared.relays.pop_front() {
-            self.with(link, |session, shared| session.relayed(&fields, shared));
+        while let Some((link, frame)) = self.shared.frames.pop_front() {
+            self.with(link, |session, shared| session.frame(&frame, shared));
         }
         self.shared.out.extend(self.shared.timers.wish());
     }

@@ -1,25 +1,29 @@
-//! One client of the door: what it has asked and where it is.
+//! One client of the door: what it has asked, in which order it is answered, and when it can be told more.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
-use chinwag_protocol::{
-    Answer, ClientSignal, ConversationId, MemberView, Millis, Presence, Refused, Reply, Role, Seq, UserId,
-};
-use serde_json::{Value, json};
+use chinwag_protocol::{ClientSignal, ConversationId, Kind as Why, Refused, Seq, UserId};
+use serde_json::{Map, Value, json};
 
 use super::{
     Alarm, Shared,
-    dialect::{Asked, Kind, Response},
-    files::Files,
-    wire::{self, TAG_MAX, Tags},
+    dialect::{Asked, Kind, Response, Verb},
+    place::{Place, Roll},
+    wire::{self, Piece, TAG_MAX, Tags},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question, Room, Seat};
+use crate::{AskId, Given, LinkId, Moment, Output, Question};
 
 /// Pieces that are no tags before the connection ends.
 const STRIKES_MAX: u32 = 3;
 
-/// Names of chats that a later `response_to` may mean.
-const CHATS_MAX: usize = 1_000;
+/// What may wait to be read while a request is being answered.
+const WAITING_MAX: usize = 4 * TAG_MAX;
+
+/// Whom a client watches: as many as the server lets it.
+const WATCHED_MAX: usize = 500;
+
+/// In the place of a question's number where something else is waited for.
+pub(super) const NO_ASK: AskId = AskId(0);
 
 /// One client.
 pub(super) struct Session {
@@ -31,29 +35,11 @@ pub(super) struct Session {
     pub(super) place: Option<Place>,
     /// The client speaks the document's dialect.
     pub(super) document: bool,
-}
-
-/// Where a signed-in client is.
-pub(super) struct Place {
-    pub(super) seat: Seat,
-    pub(super) contacts: BTreeSet<UserId>,
-    /// Of whom the client has a record.
-    pub(super) known: BTreeSet<UserId>,
-    pub(super) presence: BTreeMap<UserId, (Presence, Option<Millis>)>,
-    /// Direct conversations that were opened before their entry came.
-    pub(super) directs: BTreeMap<UserId, ConversationId>,
-    /// The conversation that a request of this client enters; its answer tells all about it.
-    pub(super) entering: Option<ConversationId>,
-    /// Open calls.
-    pub(super) calls: BTreeMap<ConversationId, Seq>,
-    /// Media frames sent since all was last on its way.
-    pub(super) frames: u32,
-    pub(super) chats: VecDeque<(String, (ConversationId, Seq))>,
-    pub(super) files: Files,
-    pub(super) posts: u64,
-    written: BTreeMap<ConversationId, Seq>,
-    ready: bool,
-    holds: u32,
+    /// An answer that has to be alone in its segment is on its way; nothing else is said until it has left.
+    pub(super) alone: bool,
+    /// A request that came before its client was ready for an answer.
+    waiting: Option<Asked>,
+    strikes: u32,
 }
 
 /// The request that waits for its answer.
@@ -66,17 +52,18 @@ pub(super) enum Doing {
     /// A direct conversation has to be opened first.
     Open(Asked, UserId),
     /// The members of each group and channel are being gathered.
-    Data {
-        asked: Asked,
-        left: Vec<ConversationId>,
-        records: Vec<(Kind, Value)>,
-    },
+    Data(Gathering),
     /// A contact was added.
     Contact(Asked, UserId),
-    /// A conversation is being entered; then its members are asked for.
-    Join(Asked, ConversationId),
-    Joined(Asked, ConversationId),
+    /// A conversation is being made or joined; then its entry is waited for; then its members are asked for.
     Create(Asked),
+    Join(Asked, ConversationId),
+    Enter(Asked, ConversationId),
+    Joined(Asked, Roll),
+    /// The profile is changed first, then the key.
+    ThenKey(Asked, String),
+    Key(Asked, String),
+    Call(Asked),
     /// A command that has an answer either way, or only when it is refused.
     Simple {
         asked: Asked,
@@ -89,14 +76,25 @@ pub(super) enum Doing {
     },
 }
 
+/// All about the groups and channels of a client, being put together.
+pub(super) struct Gathering {
+    pub(super) asked: Asked,
+    /// Those that are still to be asked for; the last one first.
+    pub(super) left: Vec<ConversationId>,
+    pub(super) records: Vec<(Kind, Value)>,
+    pub(super) roll: Option<Roll>,
+    /// How many members may still be named.
+    pub(super) names: usize,
+}
+
 /// What else was asked.
 pub(super) enum Aside {
     Post(Asked),
     /// The members of a conversation that somebody else brought the client into.
-    Entered(ConversationId),
+    Entered(Roll),
     /// The members of a conversation that changed, and in what.
-    Changed(ConversationId, Vec<(String, Value)>),
-    /// A file of a message, to go with these fields.
+    Changed(Roll, Vec<(String, Value)>),
+    /// A file of a message, to go with these fields; or, if it cannot be had, a line instead.
     File {
         fields: Vec<(String, Value)>,
         line: String,
@@ -113,6 +111,9 @@ impl Session {
             asides: BTreeMap::new(),
             place: None,
             document: false,
+            alone: false,
+            waiting: None,
+            strikes: 0,
         }
     }
 
@@ -120,23 +121,47 @@ impl Session {
     pub(super) fn bytes(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) {
         self.tags.feed(bytes);
         self.go_on(now, shared);
+        if self.tags.len() > WAITING_MAX {
+            self.close(shared);
+        }
     }
 
-    fn go_on(&mut self, now: Moment, shared: &mut Shared) {
-        while self.doing.is_none() {
-            match self.tags.next() {
-                Ok(Some(tag)) => {
-                    if let Some(asked) = Asked::read(tag) {
-                        self.document = asked.document.is_some();
-                        self.request(asked, now, shared);
+    /// Takes the requests that came, one after the other.
+    pub(super) fn go_on(&mut self, now: Moment, shared: &mut Shared) {
+        while self.doing.is_none() && !self.alone && self.strikes < STRIKES_MAX {
+            let Some(asked) = self.waiting.take().or_else(|| self.next(shared)) else { return };
+            // "Send nothing more until its DATA request (or >= 300 ms)": what else it asks waits.
+            let is_ready = self.place.as_ref().is_none_or(|place| place.ready);
+            if !is_ready && !matches!(asked.verb, Verb::Data | Verb::LogOut) {
+                self.waiting = Some(asked);
+                return;
+            }
+            self.document = asked.document.is_some();
+            self.request(asked, now, shared);
+        }
+    }
+
+    /// The next request.
+    fn next(&mut self, shared: &mut Shared) -> Option<Asked> {
+        loop {
+            match self.tags.next()? {
+                Piece::Tag(tag) => return Some(Asked::read(tag)),
+                // "Refuse a tag whose folded keys disagree."
+                Piece::Disagreeing(tag) => self.refuse(&Asked::read(tag), Response::Failed, shared),
+                Piece::Garbage | Piece::TooLong => {
+                    self.strikes += 1;
+                    self.send(&[("response", Response::Failed.word(false).into())], shared);
+                    if self.strikes >= STRIKES_MAX {
+                        self.close(shared);
+                        return None;
                     }
                 }
-                Ok(None) => break,
-                Err(_broken) => return self.close(shared),
+                Piece::Probes => {
+                    self.strikes = STRIKES_MAX;
+                    self.close(shared);
+                    return None;
+                }
             }
-        }
-        if self.tags.garbage >= STRIKES_MAX || self.tags.len() > 2 * TAG_MAX {
-            self.close(shared);
         }
     }
 
@@ -154,9 +179,13 @@ impl Session {
         }
     }
 
-    /// Sends a tag; keys are given in lower case and spelled as the wire does.
+    /// Sends a tag; keys are given in lower case and spelled as the client's dialect does.
     pub(super) fn send(&self, fields: &[(&str, Value)], shared: &mut Shared) {
-        let spelled: Vec<_> = fields.iter().map(|(key, value)| (wire::spelled(key), value.clone())).collect();
+        let spell = |key: &str| if self.document { key.to_owned() } else { wire::spelled(key) };
+        let spelled: Vec<_> = fields
+            .iter()
+            .map(|(key, value)| (spell(key), if self.document { lower(value) } else { value.clone() }))
+            .collect();
         let fields: Vec<_> = spelled.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         shared.out.push_back(Output::Send { link: self.link, bytes: wire::tag(&fields, self.tags.wrapped) });
     }
@@ -168,30 +197,22 @@ impl Session {
 
     /// Answers a request that was done: "same tag + RESPONSE", without the key that was in it.
     pub(super) fn answer(&self, asked: &Asked, more: Vec<(&str, Value)>, shared: &mut Shared) {
-        let response = Response::Successful;
         if let Some(action) = &asked.document {
-            let mut fields = self.documents_answer(action, asked, response);
+            let mut fields = documents_answer(action, asked, Response::Successful);
             fields.extend(more);
-            shared
-                .out
-                .push_back(Output::Send { link: self.link, bytes: wire::tag(&fields, self.tags.wrapped) });
-            return;
+            return self.send(&fields, shared);
         }
-        const ECHOED: &[&str] = &[
-            "id",
-            "name",
-            "action",
-            "type",
-            "user_id",
-            "group_id",
-            "channel_id",
-            "icon",
-            "bio",
-            "date_time",
-        ];
+        const ECHOED: &[&str] =
+            &["id", "name", "action", "type", "user_id", "group_id", "channel_id", "bio", "date_time"];
         let mut fields: Vec<(&str, Value)> =
             ECHOED.iter().filter_map(|key| Some((*key, asked.tag.echo(key)?))).collect();
-        fields.push(("response", response.word(false).into()));
+        // "Ids are spelled one way towards a client."
+        for (key, value) in &mut fields {
+            if let (true, Some(place), Some(id)) = (key.ends_with("_id"), &self.place, asked.tag.id(key)) {
+                *value = place.canonical(&id, shared).into();
+            }
+        }
+        fields.push(("response", Response::Successful.word(false).into()));
         fields.extend(more);
         self.send(&fields, shared);
     }
@@ -199,28 +220,22 @@ impl Session {
     /// "A refusal must not look like the event itself: it carries ACTION, ID and RESPONSE only."
     pub(super) fn refuse(&self, asked: &Asked, response: Response, shared: &mut Shared) {
         if let Some(action) = &asked.document {
-            let fields = self.documents_answer(action, asked, response);
-            shared
-                .out
-                .push_back(Output::Send { link: self.link, bytes: wire::tag(&fields, self.tags.wrapped) });
-            return;
+            return self.send(&documents_answer(action, asked, response), shared);
         }
-        let mut fields: Vec<(&str, Value)> =
-            ["action", "id"].iter().filter_map(|key| Some((*key, asked.tag.echo(key)?))).collect();
-        fields.push(("response", response.word(false).into()));
-        self.send(&fields, shared);
+        self.send(&echo(asked, &["action", "id"], response), shared);
     }
 
-    /// "`{"action": <as asked>, "response": "successful", "response_to": <id if given>}` in lower case."
-    fn documents_answer<'a>(
-        &self,
-        action: &'a str,
-        asked: &Asked,
-        response: Response,
-    ) -> Vec<(&'a str, Value)> {
-        let mut fields = vec![("action", Value::from(action)), ("response", response.word(true).into())];
-        fields.extend(asked.tag.echo("id").map(|id| ("response_to", id)));
-        fields
+    /// The answer to a sign-up or login, which its client reads by itself: "alone in its TCP segment".
+    pub(super) fn answer_alone(&mut self, asked: &Asked, response: Response, shared: &mut Shared) {
+        self.alone = true;
+        if asked.document.is_some() {
+            return self.refuse(asked, response, shared);
+        }
+        let keys: &[&str] = match (asked.verb, response) {
+            (Verb::SignUp, Response::Successful) => &["id", "name", "action", "date_time"],
+            _ => &["id", "action", "date_time"],
+        };
+        self.send(&echo(asked, keys, response), shared);
     }
 
     pub(super) fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
@@ -233,8 +248,11 @@ impl Session {
         self.asides.insert(ask, aside);
     }
 
-    pub(super) fn signal_to(&self, signal: ClientSignal, shared: &mut Shared) {
-        shared.out.push_back(Output::Signal { link: self.link, signal });
+    /// Says of whom this client wants to hear whether they are there.
+    pub(super) fn watch(&self, shared: &mut Shared) {
+        let Some(place) = &self.place else { return };
+        let users = place.contacts.iter().copied().take(WATCHED_MAX).collect();
+        shared.out.push_back(Output::Signal { link: self.link, signal: ClientSignal::Watch { users } });
     }
 
     /// Tells no entries while something of theirs is looked up.
@@ -256,14 +274,22 @@ impl Session {
         }
     }
 
-    pub(super) fn seated(&mut self, place: Place) {
-        self.place = Some(place);
+    /// Gets the next file of a message, unless one is on its way.
+    pub(super) fn fetch_next(&mut self, shared: &mut Shared) {
+        let Some(place) = self.place.as_mut().filter(|place| !place.fetching) else { return };
+        if let Some((fields, line, fetch)) = place.fetches.pop_front() {
+            place.fetching = true;
+            self.aside(Aside::File { fields, line }, fetch, shared);
+        }
     }
 
     /// It is time for something.
     pub(super) fn woken(&mut self, alarm: Alarm, now: Moment, shared: &mut Shared) {
         match alarm {
-            Alarm::Ready => self.ready(now, shared),
+            Alarm::Ready => {
+                self.ready(now, shared);
+                self.go_on(now, shared);
+            }
             Alarm::Files => {
                 let again = self.place.as_mut().and_then(|place| place.files.expire(now));
                 if let Some(at) = again {
@@ -279,29 +305,35 @@ impl Session {
         place.ready = true;
         place.known.extend(place.contacts.iter().copied());
         shared.timers.clear((self.link, Alarm::Ready));
+        let place = &*place;
         let statuses: Vec<Value> = place
             .contacts
             .iter()
-            .map(|user| json!([shared.id(*user), place.status(*user, shared)]))
+            .map(|user| json!([place.id(*user, shared), place.status(*user, shared)]))
             .collect();
-        let users = place.contacts.iter().copied().take(500).collect();
         let fields = [
             ("action", Value::from("STATUS")),
             ("statuses", statuses.into()),
             ("date_time", shared.settings.wall(now).0.into()),
         ];
         self.send(&fields, shared);
-        self.signal_to(ClientSignal::Watch { users }, shared);
+        self.watch(shared);
         self.go(shared);
     }
 
     /// All that was sent is on its way: on this wire that is all we know of delivery.
-    pub(super) fn drained(&mut self, shared: &mut Shared) {
-        let Some(place) = &mut self.place else { return };
-        place.frames = 0;
-        for (conversation, delivered) in std::mem::take(&mut place.written) {
-            let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-            shared.out.push_back(Output::Signal { link: self.link, signal });
+    pub(super) fn drained(&mut self, now: Moment, shared: &mut Shared) {
+        if let Some(place) = &mut self.place {
+            place.frames = 0;
+            place.fetching &= !std::mem::take(&mut place.fetched);
+            for (conversation, delivered) in std::mem::take(&mut place.written) {
+                let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
+                shared.out.push_back(Output::Signal { link: self.link, signal });
+            }
+        }
+        self.fetch_next(shared);
+        if std::mem::take(&mut self.alone) {
+            self.go_on(now, shared);
         }
     }
 
@@ -321,155 +353,40 @@ impl Session {
         }
         self.go_on(now, shared);
     }
-
-    fn aside_done(&mut self, aside: Aside, result: Result<Given, Refused>, shared: &mut Shared) {
-        match (aside, result) {
-            (Aside::Post(asked), Ok(Given::Reply(Reply::Posted(posted)))) => {
-                if let (Some(place), Some(id)) = (&mut self.place, asked.tag.text("id")) {
-                    place.remember(id, posted.conversation, posted.seq);
-                }
-                if asked.document.is_some() {
-                    self.answer(&asked, Vec::new(), shared);
-                }
-            }
-            (Aside::Post(asked), Err(refused)) => {
-                // "Silently dropped if the sender is no admin": an answer would make the client send it again.
-                if refused.code != "admins_post" || asked.document.is_some() {
-                    self.refuse(&asked, response_to(&refused), shared);
-                }
-            }
-            (Aside::Entered(id), Ok(Given::Answer(Answer::Members(members)))) => {
-                self.tell_entered(id, &members, shared);
-            }
-            (Aside::Changed(id, fields), Ok(Given::Answer(Answer::Members(members)))) => {
-                self.tell_changed(id, fields, &members, shared);
-            }
-            (Aside::File { mut fields, .. }, Ok(Given::File(bytes))) => {
-                fields.push(("data".to_owned(), wire::base64(&bytes)));
-                self.send_owned(&fields, shared);
-                self.go(shared);
-            }
-            (Aside::File { mut fields, line }, _) => {
-                fields.retain(|(key, _)| key != "chat" && key != "text");
-                fields.push(("chat".to_owned(), "TEXT".into()));
-                fields.push(("text".to_owned(), line.into()));
-                fields.push(("data".to_owned(), "".into()));
-                self.send_owned(&fields, shared);
-                self.go(shared);
-            }
-            (Aside::Entered(_) | Aside::Changed(..), _) => {}
-            (Aside::Post(_) | Aside::Nothing, _) => {}
-        }
-    }
 }
 
-impl Place {
-    pub(super) fn new(seat: Seat, contacts: BTreeSet<UserId>) -> Self {
-        Self {
-            seat,
-            contacts,
-            known: BTreeSet::new(),
-            presence: BTreeMap::new(),
-            directs: BTreeMap::new(),
-            entering: None,
-            calls: BTreeMap::new(),
-            frames: 0,
-            chats: VecDeque::new(),
-            files: Files::default(),
-            posts: 0,
-            written: BTreeMap::new(),
-            ready: false,
-            holds: 0,
-        }
-    }
-
-    /// Takes note that entries up to this one are being sent.
-    pub(super) fn wrote(&mut self, conversation: ConversationId, seq: Seq) {
-        self.written.insert(conversation, seq);
-    }
-
-    /// The name under which the client knows a message.
-    pub(super) fn remember(&mut self, id: String, conversation: ConversationId, seq: Seq) {
-        if self.chats.len() >= CHATS_MAX {
-            self.chats.pop_front();
-        }
-        self.chats.push_back((id, (conversation, seq)));
-    }
-
-    /// The message that an id means, in this conversation.
-    pub(super) fn chat(&self, id: &str, conversation: ConversationId) -> Option<Seq> {
-        let found = self.chats.iter().rev().find(|(known, (place, _))| known == id && *place == conversation);
-        found.map(|(_, (_, seq))| *seq)
-    }
-
-    /// The direct conversation with somebody.
-    pub(super) fn direct(&self, user: UserId) -> Option<ConversationId> {
-        self.seat.direct(user).map(|room| room.id).or_else(|| self.directs.get(&user).copied())
-    }
-
-    /// A group or channel by its id.
-    pub(super) fn room(&self, id: &str) -> Option<&Room> {
-        self.seat.rooms().find(|room| room.peer.is_none() && room_id(room) == id)
-    }
-
-    /// "STATUS `ONLINE` or integer last-seen ms", "a real time, never 0".
-    pub(super) fn status(&self, user: UserId, shared: &Shared) -> Value {
-        match self.presence.get(&user) {
-            Some((Presence::Online | Presence::Away, _)) => "ONLINE".into(),
-            Some((Presence::Offline, Some(at))) if at.0 > 0 => at.0.into(),
-            _ => shared.settings.started_at.0.max(1).into(),
-        }
-    }
-
-    /// "Contact record: NAME, ID, ICON, BIO, DATE_TIME, STATUS."
-    pub(super) fn contact(&self, user: UserId, shared: &Shared) -> Value {
-        let profile = shared.people.get(user);
-        json!({
-            "NAME": profile.map_or("", |profile| &profile.name),
-            "ID": shared.id(user),
-            "ICON": "",
-            "BIO": profile.map_or("", |profile| &profile.about),
-            "DATE_TIME": shared.settings.started_at.0,
-            "STATUS": self.status(user, shared),
-        })
-    }
+/// "`{"action": <as asked>, "response": "successful", "response_to": <id if given>}` in lower case."
+fn documents_answer<'a>(action: &'a str, asked: &Asked, response: Response) -> Vec<(&'a str, Value)> {
+    let mut fields = vec![("action", Value::from(action)), ("response", response.word(true).into())];
+    fields.extend(asked.tag.echo("id").map(|id| ("response_to", id)));
+    fields
 }
 
-/// "Multi record: NAME, ID, ICON, BIO, CREATOR, admins[], users[], only_admin."
-pub(super) fn multi(room: &Room, members: &[MemberView], shared: &Shared) -> Value {
-    let ids = |with: &dyn Fn(&&MemberView) -> bool| -> Vec<String> {
-        members.iter().filter(with).map(|member| shared.id(member.profile.id)).collect()
-    };
-    json!({
-        "NAME": room.name,
-        "ID": room_id(room),
-        "ICON": "",
-        "BIO": room.topic,
-        "CREATOR": ids(&|member| member.role == Role::Owner).into_iter().next().unwrap_or_default(),
-        "admins": ids(&|member| member.role > Role::Member),
-        "users": ids(&|_| true),
-        "only_admin": room.posting == chinwag_protocol::Posting::Admins,
-    })
+/// These fields as they came, and how it ended.
+fn echo<'a>(asked: &Asked, keys: &[&'a str], response: Response) -> Vec<(&'a str, Value)> {
+    let mut fields: Vec<_> = keys.iter().filter_map(|key| Some((*key, asked.tag.echo(key)?))).collect();
+    fields.push(("response", response.word(false).into()));
+    fields
 }
 
-/// The id of a group or channel: its handle, in lower case; one without a handle is called by its number.
-pub(super) fn room_id(room: &Room) -> String {
-    room.handle.as_ref().map_or_else(|| format!("c{}", room.id), |handle| handle.to_lowercase())
-}
-
-/// What sort of thing a conversation is on this wire.
-pub(super) fn kind_of(room: &Room) -> Kind {
-    match room.kind {
-        chinwag_protocol::ConversationKind::Channel => Kind::Channel,
-        _ => Kind::Group,
+/// Keys in lower case, for the document's dialect.
+fn lower(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let lowered: Map<_, _> =
+                fields.iter().map(|(key, value)| (key.to_lowercase(), lower(value))).collect();
+            lowered.into()
+        }
+        Value::Array(values) => values.iter().map(lower).collect(),
+        other => other.clone(),
     }
 }
 
 /// "Wrong rights, unknown ids and bad input are answered with the dialect's own words."
 pub(super) fn response_to(refused: &Refused) -> Response {
     match (refused.kind, refused.code.as_str()) {
-        (chinwag_protocol::Kind::NotFound, _) => Response::Extinct,
-        (chinwag_protocol::Kind::Conflict, _) => Response::Exist,
+        (Why::NotFound, _) => Response::Extinct,
+        (Why::Conflict, _) => Response::Exist,
         (_, "wrong_password") => Response::FalseKey,
         _ => Response::Failed,
     }

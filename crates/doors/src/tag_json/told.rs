@@ -1,15 +1,16 @@
 //! What a client is told: entries and presence as tags.
 
 use chinwag_protocol::{
-    Attachment, CallMedia, ConversationId, Entry, Event, LogId, MemberView, MessageBody, Presence, Query,
-    Role, Seq, ServerSignal, UserId,
+    Attachment, ConversationChange, Entry, Event, LogId, MessageBody, Posting, Presence, Role, ServerSignal,
+    UserId,
 };
 use serde_json::Value;
 
 use super::{
     Shared,
     dialect::Kind,
-    session::{Aside, Session, kind_of, multi, room_id},
+    place::{Roll, chat_name, kind_of},
+    session::{Aside, Doing, Session},
 };
 use crate::{Moment, Question, Room, words};
 
@@ -18,8 +19,16 @@ const INLINE_MAX: u64 = 512 * 1024;
 
 type Fields = Vec<(String, Value)>;
 
+/// How many fields all tags of one message share.
+pub(super) const CHAT_FIELDS: usize = 7;
+
 fn fields<const N: usize>(fields: [(&str, Value); N]) -> Fields {
     fields.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// What makes a chat one of text.
+pub(super) fn text_fields(text: String) -> Fields {
+    fields([("chat", "TEXT".into()), ("text", text.into()), ("data", "".into())])
 }
 
 impl Session {
@@ -31,6 +40,12 @@ impl Session {
             LogId::Conversation(id) => place.seat.room(id).cloned(),
             _ => None,
         };
+        // An id is the one that the client knows, also after a rename.
+        if let (Some(room), Event::Changed(ConversationChange { handle: Some(_), .. })) =
+            (&room, &entry.event)
+        {
+            place.room_was(room);
+        }
         place.seat.apply(entry);
         match (entry.log, room) {
             (LogId::Conversation(id), Some(room)) => {
@@ -41,28 +56,32 @@ impl Session {
             }
             (LogId::Conversation(_), None) => {}
             (LogId::User(_), _) => self.own(entry, shared),
-            (LogId::Directory, _) => self.directory(entry, now, shared),
+            (LogId::Directory, _) => self.directory(entry, shared),
+        }
+        self.was_awaited(entry.log, &entry.event, shared);
+        self.go_on(now, shared);
+    }
+
+    /// What waited has been told.
+    pub(super) fn caught_up(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.caught_up = true;
         }
     }
 
     fn in_room(&mut self, entry: &Entry, room: &Room, shared: &mut Shared) {
+        let hears = self.hears(entry, room);
         let Some(place) = &mut self.place else { return };
         let me = place.seat.me;
         match &entry.event {
-            Event::Message(body) if entry.by != me => self.message(entry, body, room, shared),
-            Event::Message(_) => {}
-            Event::Edited { .. } | Event::Deleted { .. } => {
-                for line in words::lines(entry, &shared.settings.web, |user| shared.id(user)) {
-                    let mut fields = self.chat_fields(entry, room, shared);
-                    fields.extend(self::fields([
-                        ("chat", "TEXT".into()),
-                        ("text", line.into()),
-                        ("data", "".into()),
-                    ]));
-                    self.send_owned(&fields, shared);
+            Event::Message(body) if hears => self.message(entry, body, room, shared),
+            Event::Edited { .. } | Event::Deleted { .. } if hears => {
+                for line in words::lines(entry, &shared.settings.web, |_| String::new()) {
+                    self.line(entry, room, line, shared);
                 }
             }
             Event::Joined { user, .. } if *user != me => self.member("ADD_MEMBER", *user, room, shared),
+            Event::Left { user } if *user == me && place.ending == Some(room.id) => place.ending = None,
             Event::Left { user } | Event::Removed { user, .. } => {
                 self.member("REMOVE_MEMBER", *user, room, shared);
             }
@@ -70,178 +89,135 @@ impl Session {
                 let action = if *role == Role::Member { "REMOVE_ADMIN" } else { "ADD_ADMIN" };
                 self.member(action, *user, room, shared);
             }
-            Event::Changed(change) => {
-                if let Some(posting) = change.posting {
-                    let only = posting == chinwag_protocol::Posting::Admins;
-                    let fields = [
-                        ("action", Value::from("ONLY_ADMIN")),
-                        ("type", kind_of(room).word().into()),
-                        (kind_of(room).key(), room_id(room).into()),
-                        ("user_id", only.into()),
-                    ];
-                    self.send(&fields, shared);
-                }
-                let mut changed = Fields::new();
-                changed.extend(change.name.clone().map(|name| ("name".to_owned(), name.into())));
-                changed.extend(change.topic.clone().map(|topic| ("bio".to_owned(), topic.into())));
-                changed.extend(
-                    change.handle.clone().map(|handle| ("id".to_owned(), handle.to_lowercase().into())),
-                );
-                if !changed.is_empty() && room.peer.is_none() {
-                    self.aside(Aside::Changed(room.id, changed), members(room.id), shared);
-                }
-            }
+            Event::Changed(change) if room.peer.is_none() => self.changed(change, room, shared),
+            Event::Closed {} if place.ending == Some(room.id) => place.ending = None,
             Event::Closed {} => {
-                let kind = kind_of(room);
+                let (kind, id) = (kind_of(room), place.room_id(room));
                 let fields = [
                     ("action", Value::from("DELETE")),
                     ("type", kind.word().into()),
-                    (kind.key(), room_id(room).into()),
+                    ("id", id.clone().into()),
+                    (kind.key(), id.into()),
                 ];
                 self.send(&fields, shared);
             }
-            Event::CallStarted { media, .. } => {
-                place.calls.insert(room.id, entry.seq);
-                if entry.by != me {
-                    let word = if *media == CallMedia::Video { "VIDEO" } else { "AUDIO" };
-                    self.tell_call("CALL_REQUEST", entry, room, vec![("call", word.into())], shared);
-                }
-            }
-            Event::CallAnswered { accepted, .. } if entry.by != me => {
-                let word = if *accepted { "ACCEPTED" } else { "DECLINED" };
-                self.tell_call("CALL_RESPONSE", entry, room, vec![("response", word.into())], shared);
-            }
-            Event::CallEnded { .. } => {
-                place.calls.remove(&room.id);
-                if entry.by != me {
-                    self.tell_call(
-                        "CALL_RESPONSE",
-                        entry,
-                        room,
-                        vec![("response", "DECLINED".into())],
-                        shared,
-                    );
-                }
+            Event::CallStarted { .. } | Event::CallAnswered { .. } | Event::CallEnded { .. } => {
+                self.tell_call(entry, room, shared);
             }
             _ => {}
         }
     }
 
+    /// Whether a client is told what was said: of its own user's only what he said elsewhere, and in a group, where
+    /// programs show the sender; in a private chat they would take it for the other's.
+    fn hears(&self, entry: &Entry, room: &Room) -> bool {
+        let is_own = self.place.as_ref().is_some_and(|place| place.seat.me == entry.by);
+        let is_from_here = entry.client_id.as_ref().is_some_and(|id| id.starts_with("tag_json"));
+        !is_own || room.peer.is_none() && !is_from_here
+    }
+
     fn member(&self, action: &str, user: UserId, room: &Room, shared: &mut Shared) {
-        if room.peer.is_some() {
-            return;
-        }
+        let Some(place) = self.place.as_ref().filter(|_| room.peer.is_none()) else { return };
         let kind = kind_of(room);
         let fields = [
             ("action", Value::from(action)),
             ("type", kind.word().into()),
-            (kind.key(), room_id(room).into()),
-            ("user_id", shared.id(user).into()),
+            (kind.key(), place.room_id(room).into()),
+            ("user_id", place.id(user, shared).into()),
         ];
         self.send(&fields, shared);
     }
 
-    fn tell_call(
-        &self,
-        action: &str,
-        entry: &Entry,
-        room: &Room,
-        more: Vec<(&str, Value)>,
-        shared: &mut Shared,
-    ) {
+    fn changed(&mut self, change: &ConversationChange, room: &Room, shared: &mut Shared) {
         let Some(place) = &self.place else { return };
-        let recipient = if room.peer.is_some() { shared.id(place.seat.me) } else { room_id(room) };
-        let mut fields = vec![
-            ("action", Value::from(action)),
-            ("sender", shared.id(entry.by).into()),
-            ("recipient", recipient.into()),
-            ("id", name_of(entry).into()),
-            ("date_time", entry.at.0.into()),
-        ];
-        fields.extend(more);
-        self.send(&fields, shared);
+        if let Some(posting) = change.posting {
+            let fields = [
+                ("action", Value::from("ONLY_ADMIN")),
+                ("type", kind_of(room).word().into()),
+                (kind_of(room).key(), place.room_id(room).into()),
+                ("user_id", (posting == Posting::Admins).into()),
+            ];
+            self.send(&fields, shared);
+        }
+        let name = change.name.clone().map(|name| ("name".to_owned(), name.into()));
+        let topic = change.topic.clone().map(|topic| ("bio".to_owned(), topic.into()));
+        let changed: Fields = name.into_iter().chain(topic).collect();
+        if !changed.is_empty() {
+            let (roll, question) = Roll::new(room.id);
+            self.hold(shared);
+            self.aside(Aside::Changed(roll, changed), question, shared);
+        }
     }
 
     /// What all tags of one message share.
     fn chat_fields(&self, entry: &Entry, room: &Room, shared: &Shared) -> Fields {
         let Some(place) = &self.place else { return Fields::new() };
         let (kind, recipient) = match room.peer {
-            Some(_) => (Kind::User, shared.id(place.seat.me)),
-            None => (kind_of(room), room_id(room)),
+            Some(_) => (Kind::User, place.id(place.seat.me, shared)),
+            None => (kind_of(room), place.room_id(room)),
         };
         fields([
             ("action", "CHAT".into()),
             ("type", kind.word().into()),
-            ("sender", shared.id(entry.by).into()),
+            ("sender", place.id(entry.by, shared).into()),
             ("recipient", recipient.into()),
             ("id", name_of(entry).into()),
-            ("date_time", entry.at.0.into()),
+            ("date_time", shared.dates.of(entry).into()),
+            ("server_date_time", entry.at.0.into()),
         ])
     }
 
-    fn message(&mut self, entry: &Entry, body: &MessageBody, room: &Room, shared: &mut Shared) {
+    /// Tells a chat that is a line of ours.
+    pub(super) fn line(&mut self, entry: &Entry, room: &Room, line: String, shared: &mut Shared) {
+        self.introduce(entry.by, room, shared);
+        let mut fields = self.chat_fields(entry, room, shared);
+        fields.extend(text_fields(line));
+        self.send_owned(&fields, shared);
+    }
+
+    /// A client drops a private chat of somebody of whom it has no record.
+    fn introduce(&mut self, user: UserId, room: &Room, shared: &mut Shared) {
         let Some(place) = &mut self.place else { return };
-        place.remember(name_of(entry), room.id, entry.seq);
-        let reply = body.reply_to.map(|seq| {
-            let known = place.chats.iter().find(|(_, of)| *of == (room.id, seq)).map(|(id, _)| id.clone());
-            known.unwrap_or_else(|| name(room.id, seq))
-        });
-        // A client drops a chat of somebody of whom it has no record.
-        if room.peer.is_some() && place.known.insert(entry.by) {
-            let record = place.contact(entry.by, shared);
+        if room.peer.is_some() && user != place.seat.me && place.known.insert(user) {
+            let record = place.contact(user, shared);
             self.tell_contact(record, shared);
-        }
-        if !body.text.is_empty() || body.attachments.is_empty() {
-            let mut fields = self.chat_fields(entry, room, shared);
-            fields.extend(self::fields([
-                ("chat", "TEXT".into()),
-                ("text", body.text.clone().into()),
-                ("data", "".into()),
-            ]));
-            fields.extend(reply.map(|id| ("response_to".to_owned(), id.into())));
-            self.send_owned(&fields, shared);
-        }
-        for (index, file) in (0..).zip(&body.attachments) {
-            let line = words::file(entry, file, index.into(), &shared.settings.web);
-            self.file(entry, room, file, index, line, shared);
         }
     }
 
-    fn file(
-        &mut self,
-        entry: &Entry,
-        room: &Room,
-        file: &Attachment,
-        index: u16,
-        line: String,
-        shared: &mut Shared,
-    ) {
-        let mut fields = self.chat_fields(entry, room, shared);
-        if file.size > INLINE_MAX {
-            fields.extend(self::fields([
-                ("chat", "TEXT".into()),
-                ("text", line.into()),
-                ("data", "".into()),
-            ]));
-            return self.send_owned(&fields, shared);
+    fn message(&mut self, entry: &Entry, body: &MessageBody, room: &Room, shared: &mut Shared) {
+        self.introduce(entry.by, room, shared);
+        let Some(place) = &mut self.place else { return };
+        place.remember(name_of(entry), room.id, entry.seq);
+        let reply = body.reply_to.map(|seq| ("response_to".to_owned(), place.chat_id(room.id, seq).into()));
+        if !body.text.is_empty() || body.attachments.is_empty() {
+            let mut fields = self.chat_fields(entry, room, shared);
+            fields.extend(text_fields(body.text.clone()));
+            fields.extend(reply);
+            self.send_owned(&fields, shared);
         }
-        let sort = file.media_type.split('/').next().unwrap_or_default();
-        let chat = match sort {
-            "image" | "audio" | "video" => sort.to_uppercase(),
-            _ => "FILE".to_owned(),
-        };
+        for (index, file) in (0..).zip(&body.attachments) {
+            self.file(entry, room, file, index, shared);
+        }
+    }
+
+    fn file(&mut self, entry: &Entry, room: &Room, file: &Attachment, index: u16, shared: &mut Shared) {
+        let line = words::file(entry, file, index.into(), &shared.settings.web);
+        if file.size > INLINE_MAX {
+            return self.line(entry, room, line, shared);
+        }
+        let mut fields = self.chat_fields(entry, room, shared);
         fields.extend(self::fields([
-            ("chat", chat.into()),
+            ("chat", sort_of(file).into()),
             ("name", file.name.clone().into()),
             ("size", file.size.into()),
-            ("part", 1.into()),
-            ("parts", 1.into()),
-            ("text", "".into()),
         ]));
         self.hold(shared);
         let fetch =
             Question::Fetch { conversation: room.id, message: entry.seq, index, bytes_max: INLINE_MAX };
-        self.aside(Aside::File { fields, line }, fetch, shared);
+        if let Some(place) = &mut self.place {
+            place.fetches.push_back((fields, line, fetch));
+        }
+        self.fetch_next(shared);
     }
 
     /// "The other side gets ACTION ADD, TYPE CONTACT, DATA = adder's record."
@@ -261,8 +237,10 @@ impl Session {
                         let record = place.contact(peer, shared);
                         self.tell_contact(record, shared);
                     }
-                } else if place.entering.take_if(|id| *id == conversation.id).is_none() {
-                    self.aside(Aside::Entered(conversation.id), members(conversation.id), shared);
+                } else if entry.by != me || !self.is_entering() {
+                    let (roll, question) = Roll::new(conversation.id);
+                    self.hold(shared);
+                    self.aside(Aside::Entered(roll), question, shared);
                 }
             }
             Event::ContactAdded { user } => {
@@ -275,35 +253,36 @@ impl Session {
         }
     }
 
+    /// Whether a request is on its way into a conversation; its answer tells all about it.
+    fn is_entering(&self) -> bool {
+        matches!(self.doing, Some((_, Doing::Create(_) | Doing::Join(..) | Doing::Enter(..))))
+    }
+
     /// "The new member gets ADD with DATA."
-    pub(super) fn tell_entered(&self, id: ConversationId, members: &[MemberView], shared: &mut Shared) {
-        let Some(room) = self.place.as_ref().and_then(|place| place.seat.room(id)) else { return };
+    pub(super) fn tell_entered(&self, roll: &Roll, shared: &mut Shared) {
+        let Some(place) = &self.place else { return };
+        let Some(room) = place.seat.room(roll.conversation) else { return };
         let kind = kind_of(room);
         let fields = [
             ("action", Value::from("ADD")),
             ("type", kind.word().into()),
-            (kind.key(), room_id(room).into()),
-            ("data", multi(room, members, shared)),
+            (kind.key(), place.room_id(room).into()),
+            ("data", place.multi(room, &roll.members, shared)),
             ("response", "SUCCESSFUL".into()),
         ];
         self.send(&fields, shared);
     }
 
     /// "CHANGE for a group or channel must carry `users` and `admins`, else the client empties its lists."
-    pub(super) fn tell_changed(
-        &self,
-        id: ConversationId,
-        changed: Fields,
-        members: &[MemberView],
-        shared: &mut Shared,
-    ) {
-        let Some(room) = self.place.as_ref().and_then(|place| place.seat.room(id)) else { return };
+    pub(super) fn tell_changed(&self, roll: &Roll, changed: Fields, shared: &mut Shared) {
+        let Some(place) = &self.place else { return };
+        let Some(room) = place.seat.room(roll.conversation) else { return };
         let kind = kind_of(room);
-        let record = multi(room, members, shared);
-        let mut fields = self::fields([
+        let record = place.multi(room, &roll.members, shared);
+        let mut fields = fields([
             ("action", "CHANGE".into()),
             ("type", kind.word().into()),
-            (kind.key(), room_id(room).into()),
+            (kind.key(), place.room_id(room).into()),
             ("users", record["users"].clone()),
             ("admins", record["admins"].clone()),
         ]);
@@ -312,7 +291,7 @@ impl Session {
     }
 
     /// "Contacts get the changed fields flat in a CHANGE tag."
-    fn directory(&self, entry: &Entry, _now: Moment, shared: &mut Shared) {
+    fn directory(&self, entry: &Entry, shared: &mut Shared) {
         let (Some(place), Event::UserChanged { profile }) = (&self.place, &entry.event) else { return };
         if !place.known.contains(&profile.id) {
             return;
@@ -320,9 +299,10 @@ impl Session {
         let fields = [
             ("action", Value::from("CHANGE")),
             ("type", "USER".into()),
-            ("user_id", shared.id(profile.id).into()),
+            ("user_id", place.id(profile.id, shared).into()),
             ("name", profile.name.clone().into()),
             ("bio", profile.about.clone().into()),
+            ("chat_color", profile.hue.into()),
         ];
         self.send(&fields, shared);
     }
@@ -336,7 +316,7 @@ impl Session {
             let is_online = one.presence != Presence::Offline;
             let was_online = was.is_some_and(|was| was != Presence::Offline);
             if is_online != was_online || was.is_none() {
-                told.push((shared.id(one.user), place.status(one.user, shared)));
+                told.push((place.id(one.user, shared), place.status(one.user, shared)));
             }
         }
         for (id, status) in told {
@@ -351,8 +331,15 @@ impl Session {
     }
 }
 
-fn members(conversation: ConversationId) -> Question {
-    Question::Query(Query::Members { conversation, after: UserId(0), limit: 200 })
+/// What sort of chat a file makes. One whose bytes say nothing of it is known by the name that its sort gave it.
+fn sort_of(file: &Attachment) -> &'static str {
+    let of = |sort: &str| file.media_type.split('/').next() == Some(sort) || file.name == sort;
+    match () {
+        () if of("image") => "IMAGE",
+        () if of("audio") => "AUDIO",
+        () if of("video") => "VIDEO",
+        () => "FILE",
+    }
 }
 
 /// The name of a chat on this wire: its sender's own, if he gave it one here, else where it stands.
@@ -360,11 +347,7 @@ fn name_of(entry: &Entry) -> String {
     let own = entry.client_id.as_deref().and_then(|id| id.strip_prefix("tag_json:"));
     match (own, entry.log) {
         (Some(own), _) => own.to_owned(),
-        (None, LogId::Conversation(id)) => name(id, entry.seq),
+        (None, LogId::Conversation(id)) => chat_name(id, entry.seq),
         (None, _) => entry.seq.to_string(),
     }
-}
-
-fn name(conversation: ConversationId, seq: Seq) -> String {
-    format!("c{conversation}-{seq}")
 }

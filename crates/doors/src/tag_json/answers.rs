@@ -1,0 +1,288 @@
+//! What came of a request, and what follows from it.
+
+use chinwag_protocol::{
+    Answer, Attach, Command, ConversationId, Event, Kind as Why, LogId, Posting, Refused, Reply, Role, UserId,
+};
+use serde_json::{Value, json};
+
+use super::{
+    Shared,
+    dialect::{Asked, Kind, Response, Verb},
+    place::{Roll, kind_of},
+    session::{Aside, Doing, NO_ASK, Session, response_to},
+    wire,
+};
+use crate::{Given, Moment, Question};
+
+impl Session {
+    pub(super) fn done(
+        &mut self,
+        doing: Doing,
+        result: Result<Given, Refused>,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
+        match (doing, result) {
+            (Doing::LogIn(asked), result) => self.logged_in(&asked, result, now, shared),
+            (Doing::SignUp(asked), result) => {
+                let response = result.map_or_else(|refused| response_to(&refused), |_| Response::Successful);
+                self.answer_alone(&asked, response, shared);
+            }
+            (Doing::LogOut, _) => {
+                if let Some(place) = self.place.take() {
+                    shared.here.remove(&place.seat.me);
+                }
+                self.close(shared);
+            }
+            (Doing::Find(asked), result) => self.found(asked, result, now, shared),
+            (Doing::Open(asked, user), Ok(Given::Reply(Reply::Conversation { conversation }))) => {
+                if let Some(place) = &mut self.place {
+                    place.directs.insert(user, conversation);
+                }
+                match asked.verb {
+                    Verb::Add => self.contact_added(&asked, user, shared),
+                    _ => self.request(asked, now, shared),
+                }
+            }
+            // The contact stands, whether or not there can be talk.
+            (Doing::Open(asked, user), _) if asked.verb == Verb::Add => {
+                self.contact_added(&asked, user, shared);
+            }
+            (Doing::Contact(asked, user), Ok(_)) => {
+                if let Some(place) = &mut self.place {
+                    place.contacts.insert(user);
+                    place.known.insert(user);
+                }
+                // "The other side gets ACTION ADD": it learns by the conversation that this opens.
+                let open = Question::Command(Command::OpenDirect { user });
+                self.ask(Doing::Open(asked, user), open, shared);
+            }
+            (Doing::Data(mut gathering), Ok(Given::Answer(Answer::Members(page)))) => {
+                let Some(mut roll) = gathering.roll.take() else { return };
+                if let Some(more) = roll.take(page) {
+                    gathering.roll = Some(roll);
+                    return self.ask(Doing::Data(gathering), more, shared);
+                }
+                gathering.names = gathering.names.saturating_sub(roll.members.len());
+                gathering.records.extend(self.record(&roll, shared));
+                self.gather(gathering, now, shared);
+            }
+            // A group that he was put out of meanwhile.
+            (Doing::Data(gathering), _) => self.gather(gathering, now, shared),
+            (doing @ (Doing::Join(..) | Doing::Enter(..) | Doing::Joined(..) | Doing::Create(_)), result) => {
+                self.entering(doing, result, shared);
+            }
+            (Doing::ThenKey(asked, key), Ok(_)) => self.change_key(asked, key, shared),
+            (Doing::Key(asked, key), Ok(_)) => {
+                if let Some(place) = &mut self.place {
+                    place.key = key;
+                }
+                self.answer(&asked, Vec::new(), shared);
+            }
+            (Doing::Call(asked), Ok(Given::Reply(Reply::Call { conversation, call }))) => {
+                self.called(&asked, conversation, call, shared);
+            }
+            (Doing::Simple { asked, answers }, Ok(_)) => {
+                if answers {
+                    self.answer(&asked, Vec::new(), shared);
+                }
+            }
+            (Doing::Upload { asked, conversation }, Ok(Given::Uploaded(file))) => {
+                self.post(asked, conversation, vec![Attach::from(&file)], shared);
+            }
+            (
+                Doing::Open(asked, _)
+                | Doing::Contact(asked, _)
+                | Doing::ThenKey(asked, _)
+                | Doing::Key(asked, _)
+                | Doing::Call(asked)
+                | Doing::Simple { asked, .. }
+                | Doing::Upload { asked, .. },
+                result,
+            ) => {
+                self.ending(None);
+                self.refused(&asked, result, shared);
+            }
+        }
+    }
+
+    /// Somebody or something was looked for.
+    fn found(&mut self, asked: Asked, result: Result<Given, Refused>, now: Moment, shared: &mut Shared) {
+        match result {
+            // He is known by his handle now, so this is not asked for twice.
+            Ok(Given::Answer(Answer::User(profile))) if shared.people.get(profile.id).is_some() => {
+                self.request(asked, now, shared);
+            }
+            Ok(Given::Answer(Answer::Conversation(view))) if asked.verb == Verb::Add => {
+                let join = Question::Command(Command::Join { conversation: view.id });
+                self.ask(Doing::Join(asked, view.id), join, shared);
+            }
+            // "Chats to unknown recipients vanish without answer": not here.
+            _ => self.refuse(&asked, Response::Extinct, shared),
+        }
+    }
+
+    /// On the way into a conversation: asked, in, and with all its members.
+    fn entering(&mut self, doing: Doing, result: Result<Given, Refused>, shared: &mut Shared) {
+        match (doing, result) {
+            (Doing::Create(asked), Ok(Given::Reply(Reply::Conversation { conversation }))) => {
+                self.await_entry(asked, conversation, shared);
+            }
+            (Doing::Join(asked, conversation), Ok(_)) => self.await_entry(asked, conversation, shared),
+            (Doing::Join(asked, _), Err(refused)) => {
+                // "ADMIN_ONLY (group limited to admins)": one that is known and may not be joined.
+                let is_closed = refused.kind == Why::Forbidden;
+                let response = if is_closed { Response::AdminOnly } else { response_to(&refused) };
+                self.refuse(&asked, response, shared);
+            }
+            (Doing::Joined(asked, mut roll), Ok(Given::Answer(Answer::Members(page)))) => {
+                if let Some(more) = roll.take(page) {
+                    return self.ask(Doing::Joined(asked, roll), more, shared);
+                }
+                let record = self.record(&roll, shared).map_or(Value::Null, |(_, record)| record);
+                self.answer(&asked, vec![("data", record)], shared);
+            }
+            (Doing::Create(asked) | Doing::Joined(asked, _), result) => self.refused(&asked, result, shared),
+            // Nothing is asked while an entry is waited for.
+            _ => {}
+        }
+    }
+
+    /// "A creator's own lists contain his new group at once": not before its entry has come is it answered.
+    fn await_entry(&mut self, asked: Asked, conversation: ConversationId, shared: &mut Shared) {
+        if self.place.as_ref().is_some_and(|place| place.seat.room(conversation).is_some()) {
+            return self.entered(asked, conversation, shared);
+        }
+        self.doing = Some((NO_ASK, Doing::Enter(asked, conversation)));
+    }
+
+    /// A conversation that was made or joined here is there.
+    pub(super) fn entered(&mut self, asked: Asked, conversation: ConversationId, shared: &mut Shared) {
+        if asked.verb == Verb::Create {
+            return self.created(&asked, shared);
+        }
+        let (roll, question) = Roll::new(conversation);
+        self.ask(Doing::Joined(asked, roll), question, shared);
+    }
+
+    /// The record of a conversation with these members.
+    fn record(&self, roll: &Roll, shared: &Shared) -> Option<(Kind, Value)> {
+        let place = self.place.as_ref()?;
+        let room = place.seat.room(roll.conversation)?;
+        Some((kind_of(room), place.multi(room, &roll.members, shared)))
+    }
+
+    fn refused(&self, asked: &Asked, result: Result<Given, Refused>, shared: &mut Shared) {
+        let response = result.err().map_or(Response::Failed, |refused| response_to(&refused));
+        self.refuse(asked, response, shared);
+    }
+
+    fn contact_added(&self, asked: &Asked, user: UserId, shared: &mut Shared) {
+        let Some(place) = &self.place else { return };
+        let record = place.contact(user, shared);
+        self.answer(asked, vec![("data", record)], shared);
+        self.watch(shared);
+    }
+
+    /// "CREATE: ID (echo), RESPONSE SUCCESSFUL or EXIST, ACTION, TYPE, the id key."
+    fn created(&self, asked: &Asked, shared: &mut Shared) {
+        if asked.document.is_some() {
+            return self.answer(asked, Vec::new(), shared);
+        }
+        let kind = asked.kind.unwrap_or(Kind::Group);
+        let fields = [
+            ("id", asked.tag.echo("id").unwrap_or(Value::Null)),
+            ("response", json!(Response::Successful.word(false))),
+            ("action", "CREATE".into()),
+            ("type", kind.word().into()),
+            (kind.key(), asked.place().into()),
+        ];
+        self.send(&fields, shared);
+    }
+
+    pub(super) fn aside_done(&mut self, aside: Aside, result: Result<Given, Refused>, shared: &mut Shared) {
+        match (aside, result) {
+            (Aside::Post(asked), Ok(Given::Reply(Reply::Posted(posted)))) => {
+                if let (Some(place), Some(id)) = (&mut self.place, asked.tag.text("id")) {
+                    place.remember(id, posted.conversation, posted.seq);
+                }
+                if asked.document.is_some() {
+                    self.answer(&asked, Vec::new(), shared);
+                }
+            }
+            (Aside::Post(asked), Err(refused)) => {
+                // "Silently dropped if the sender is no admin": an answer would make the client send it again.
+                let is_silent = asked.document.is_none() && self.only_admins_post(&asked);
+                if refused.kind != Why::Forbidden || !is_silent {
+                    self.refuse(&asked, response_to(&refused), shared);
+                }
+            }
+            (Aside::Entered(mut roll), Ok(Given::Answer(Answer::Members(page)))) => {
+                if let Some(more) = roll.take(page) {
+                    return self.aside(Aside::Entered(roll), more, shared);
+                }
+                self.tell_entered(&roll, shared);
+                self.go(shared);
+            }
+            (Aside::Changed(mut roll, fields), Ok(Given::Answer(Answer::Members(page)))) => {
+                if let Some(more) = roll.take(page) {
+                    return self.aside(Aside::Changed(roll, fields), more, shared);
+                }
+                self.tell_changed(&roll, fields, shared);
+                self.go(shared);
+            }
+            (Aside::File { fields, .. }, Ok(Given::File(bytes))) => {
+                self.tell_file(&fields, &bytes, shared);
+                self.fetched(shared);
+            }
+            (Aside::File { mut fields, line }, _) => {
+                fields.truncate(super::told::CHAT_FIELDS);
+                fields.extend(super::told::text_fields(line));
+                self.send_owned(&fields, shared);
+                self.fetched(shared);
+            }
+            (Aside::Entered(_) | Aside::Changed(..), _) => self.go(shared),
+            (Aside::Post(_) | Aside::Nothing, _) => {}
+        }
+    }
+
+    fn fetched(&mut self, shared: &mut Shared) {
+        if let Some(place) = &mut self.place {
+            place.fetched = true;
+        }
+        self.go(shared);
+    }
+
+    fn only_admins_post(&self, asked: &Asked) -> bool {
+        let room = self.place.as_ref().zip(asked.tag.id("recipient"));
+        room.and_then(|(place, id)| place.room(&id))
+            .is_some_and(|room| room.posting == Posting::Admins && room.role == Role::Member)
+    }
+
+    /// Goes on with what waited for this entry.
+    pub(super) fn was_awaited(&mut self, log: LogId, event: &Event, shared: &mut Shared) {
+        let (LogId::User(_), Event::Entered { conversation: view }) = (log, event) else { return };
+        let is_awaited = |doing: &Doing| matches!(doing, Doing::Enter(_, id) if *id == view.id);
+        if let Some((_, Doing::Enter(asked, id))) = self.doing.take_if(|(_, doing)| is_awaited(doing)) {
+            self.entered(asked, id, shared);
+        }
+    }
+
+    /// A file of a message, whole; a plain one in parts, as they are sent too.
+    fn tell_file(&self, fields: &[(String, Value)], bytes: &[u8], shared: &mut Shared) {
+        let is_plain = fields.iter().any(|(key, value)| key == "chat" && value == "FILE");
+        let size = if is_plain { super::files::PART_MAX } else { bytes.len().max(1) };
+        let parts: Vec<&[u8]> = if bytes.is_empty() { vec![bytes] } else { bytes.chunks(size).collect() };
+        for (number, part) in (1..).zip(&parts) {
+            let number: usize = number;
+            let mut fields = fields.to_vec();
+            fields.extend([
+                ("part".to_owned(), number.into()),
+                ("parts".to_owned(), parts.len().into()),
+                ("text".to_owned(), "".into()),
+                ("data".to_owned(), wire::base64(part)),
+            ]);
+            self.send_owned(&fields, shared);
+        }
+    }
+}
