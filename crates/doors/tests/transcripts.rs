@@ -8,7 +8,7 @@ mod echo;
 use std::{fs, path::Path};
 
 use bench::{Cut, play, transcript::Transcript};
-use chinwag_doors::{Door, Mode, PipeLine, Settings, TcpJson, UdpAck};
+use chinwag_doors::{Door, Mode, PipeLine, Settings, SocketIo, TcpJson, UdpAck};
 use chinwag_protocol::Millis;
 
 /// A fresh door of the kind that a folder of transcripts is named after.
@@ -16,6 +16,8 @@ fn door(kind: &str) -> Box<dyn Door> {
     match kind {
         "echo" => Box::new(echo::Echo::default()),
         "pipe_line" => Box::new(PipeLine::new(settings(Mode::Direct))),
+        "socket_io" => Box::new(SocketIo::new(settings(Mode::Direct))),
+        "socket_io_closed" => Box::new(SocketIo::new(Settings { open: false, ..settings(Mode::Direct) })),
         "tcp_json" => Box::new(TcpJson::new(settings(Mode::Direct))),
         "udp_ack" => Box::new(UdpAck::new(settings(Mode::Direct))),
         "udp_ack_relay" => Box::new(UdpAck::new(settings(Mode::Relay))),
@@ -23,9 +25,9 @@ fn door(kind: &str) -> Box<dyn Door> {
     }
 }
 
-/// A datagram is whole or not there; a stream may come in any pieces.
+/// A datagram or a message is whole or not there; a stream may come in any pieces.
 fn cuts(kind: &str) -> &'static [Cut] {
-    match kind.starts_with("udp_ack") {
+    match kind.starts_with("udp_ack") || kind.starts_with("socket_io") {
         true => &[Cut::AsWritten],
         false => &[Cut::AsWritten, Cut::EachByte],
     }

@@ -1,12 +1,13 @@
-//! Whom a link may see: asked page by page by their numbers, which the directory gives out without large gaps.
+//! Whom a link may see: asked at once, or if they are too many for that, page by page by their numbers, which the
+//! directory gives out without large gaps.
 
 use chinwag_protocol::{Answer, Profile, Query, UserId};
 
 use crate::Given;
 
-/// Numbers asked for at once, and pages at most.
-const PAGE: u32 = 200;
-const PAGES_MAX: u32 = 10;
+/// Users asked for at once, and pages of numbers at most.
+const PAGE: u16 = 200;
+const PAGES_MAX: usize = 10;
 
 /// The users that one link may see.
 #[derive(Debug, Default)]
@@ -18,8 +19,11 @@ pub(super) struct Directory {
 impl Directory {
     /// The next page to ask for.
     pub(super) fn query(&self) -> Query {
-        let first = self.pages * PAGE + 1;
-        Query::Users { users: (first..first + PAGE).map(UserId).collect() }
+        if self.pages == 0 {
+            return Query::FindUsers { text: String::new(), limit: PAGE };
+        }
+        let first = (self.pages - 1) * u32::from(PAGE) + 1;
+        Query::Users { users: (first..first + u32::from(PAGE)).map(UserId).collect() }
     }
 
     /// Takes a page in; whether there may be more.
@@ -29,7 +33,10 @@ impl Directory {
         self.users.extend(profiles.iter().filter(|profile| !profile.inactive).map(|profile| profile.id));
         self.users.sort_unstable();
         self.users.dedup();
-        !profiles.is_empty() && self.pages < PAGES_MAX
+        match self.pages {
+            1 => profiles.len() >= usize::from(PAGE),
+            pages => !profiles.is_empty() && pages as usize <= PAGES_MAX,
+        }
     }
 
     /// Somebody came into being, changed, or is no longer there. Whether this changes who is in it.
@@ -39,7 +46,7 @@ impl Directory {
                 self.users.remove(at);
                 true
             }
-            Err(at) if !profile.inactive && self.users.len() < (PAGE * PAGES_MAX) as usize => {
+            Err(at) if !profile.inactive && self.users.len() < usize::from(PAGE) * PAGES_MAX => {
                 self.users.insert(at, profile.id);
                 true
             }
@@ -72,19 +79,31 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_asked_until_one_is_empty_and_no_more_than_ten() {
+    fn few_users_are_asked_for_at_once() {
         let mut directory = Directory::default();
-        assert!(directory.take(Some(&page(1..201))));
-        let Query::Users { users } = directory.query() else { panic!() };
-        assert_eq!((users[0], users[199]), (UserId(201), UserId(400)));
+        assert_eq!(directory.query(), Query::FindUsers { text: String::new(), limit: 200 });
+        assert!(!directory.take(Some(&page(1..200))));
+        assert_eq!(directory.users().len(), 199);
+    }
+
+    #[test]
+    fn many_are_asked_for_in_pages_until_one_is_empty_and_no_more_than_ten() {
+        let mut directory = Directory::default();
+        assert!(directory.take(Some(&page(151..351))));
+        for (first, page) in [(1, page(1..201)), (201, page(201..380))] {
+            let Query::Users { users } = directory.query() else { panic!() };
+            assert_eq!((users[0], users[199]), (UserId(first), UserId(first + 199)));
+            assert!(directory.take(Some(&page)));
+        }
         assert!(!directory.take(Some(&page(0..0))));
-        assert_eq!(directory.users().len(), 200);
+        assert_eq!(directory.users().len(), 379);
 
         let mut endless = Directory::default();
-        let pages = (0..)
-            .take_while(|page_of| endless.take(Some(&page(page_of * 200 + 1..page_of * 200 + 201))))
-            .count();
-        assert_eq!((pages, endless.users().len()), (9, 2_000));
+        assert!(endless.take(Some(&page(1..201))));
+        let pages =
+            (0..).take_while(|number| endless.take(Some(&page(number * 200 + 1..number * 200 + 201))));
+        assert_eq!(pages.count(), 9);
+        assert_eq!(endless.users().len(), 2_000);
         assert!(!endless.follow(&profile(3_000, false)), "no more than 2,000");
     }
 

@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use chinwag_protocol::{ConversationId, UserId};
+use chinwag_protocol::{ConversationId, Refused, UserId};
 
 use self::{request::Asked, session::Session, wire::Said};
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+use crate::{AskId, Door, Given, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
 
 /// How long a client has after its first `join` before it is told anything. "Event handlers are registered after
 /// initiate_connection returns; anything pushed earlier is lost."
@@ -194,7 +194,7 @@ impl SocketIo {
                 let asked = Asked::new(link);
                 *place = Link::Request(Box::new(asked));
                 if let Link::Request(asked) = place {
-                    asked.request(request, &mut self.shared);
+                    asked.request(&request, &mut self.shared);
                 }
             }
             (Link::Request(_), _) | (_, Ok(Said::Request(_))) => self.shared.close(link),
@@ -234,7 +234,27 @@ impl SocketIo {
         }
     }
 
-    /// On which token somebody sits at one of the links.
+    fn answered(&mut self, ask: AskId, result: Result<Given, Refused>, now: Moment) {
+        let Some(link) = self.shared.asks.remove(&ask) else { return };
+        let ended = match self.links.get_mut(&link) {
+            Some(Link::Socket(session)) => {
+                session.answered(ask, result, now, &mut self.shared);
+                None
+            }
+            Some(Link::Request(asked)) => asked.answered(ask, result, &mut self.shared),
+            Some(Link::Fresh) | None => None,
+        };
+        let Some(token) = ended else { return };
+        let sits = self.sits_on(&token);
+        if sits {
+            self.shared.news.push_back(News::Ended(token.clone()));
+        }
+        if let Some(Link::Request(asked)) = self.links.get_mut(&link) {
+            asked.end(token, sits, &mut self.shared);
+        }
+    }
+
+    /// Whether somebody is signed in with this token at one of the links.
     fn sits_on(&self, token: &str) -> bool {
         self.links
             .values()
@@ -251,30 +271,12 @@ impl Door for SocketIo {
             Input::Bytes { link, bytes } => self.said(link, bytes, now),
             Input::Ended { link, reason } => self.with(link, |session, shared| session.ended(reason, shared)),
             Input::Closed { link } => self.gone(link),
-            Input::Answered { ask, result } => {
-                let Some(link) = self.shared.asks.remove(&ask) else { return };
-                match self.links.get_mut(&link) {
-                    Some(Link::Socket(session)) => session.answered(ask, result, now, &mut self.shared),
-                    Some(Link::Request(asked)) => {
-                        let ended = asked.answered(ask, result, &mut self.shared);
-                        if let Some(token) = ended {
-                            let sits = self.sits_on(&token);
-                            if sits {
-                                self.shared.news.push_back(News::Ended(token.clone()));
-                            }
-                            if let Some(Link::Request(asked)) = self.links.get_mut(&link) {
-                                asked.end(token, sits, &mut self.shared);
-                            }
-                        }
-                    }
-                    Some(Link::Fresh) | None => {}
-                }
-            }
+            Input::Answered { ask, result } => self.answered(ask, result, now),
             Input::Profile { profile } => {
                 self.shared.people.tell(profile);
             }
             Input::Entry { link, entry } => {
-                self.with(link, |session, shared| session.entry(entry, now, shared))
+                self.with(link, |session, shared| session.entry(entry, now, shared));
             }
             Input::CaughtUp { link } => self.with(link, |session, _shared| session.caught_up()),
             Input::Signal { link, signal } => {

@@ -185,8 +185,10 @@ impl Place {
         }
     }
 
-    pub(super) fn client_id(&mut self) -> String {
+    /// Used once: a session outlives its connections and the server's start, so its number alone says too little.
+    pub(super) fn client_id(&mut self, shared: &Shared) -> String {
         self.posts += 1;
-        format!("socket_io-{}-{}-{}", self.seat.session, self.link.0, self.posts)
+        let started = shared.settings.started_at;
+        format!("socket_io-{}-{}-{}-{}", self.seat.session, started.0, self.link.0, self.posts)
     }
 }

@@ -19,17 +19,15 @@ use crate::{AskId, Given, LinkId, Question, Seat};
 pub(super) struct Asked {
     link: LinkId,
     doing: Option<(AskId, Doing)>,
+    /// What is answered once a token has ended.
+    answer: Vec<u8>,
 }
 
 enum Doing {
     LogIn,
-    /// A token that was replaced is being ended, then this is answered.
-    EndOld {
-        answer: Vec<u8>,
-    },
-    SignOutOld {
-        answer: Vec<u8>,
-    },
+    /// Signing in with a token that is to end, and out again.
+    EnterOld,
+    LeaveOld,
     Enter {
         name: String,
         by_name: bool,
@@ -40,7 +38,9 @@ enum Doing {
     Leave {
         token: String,
     },
-    OnlineForAdmin,
+    OnlineForAdmin {
+        me: UserId,
+    },
 }
 
 /// Whose contacts are asked for.
@@ -77,7 +77,7 @@ struct OnlineClients {
 
 impl Asked {
     pub(super) fn new(link: LinkId) -> Self {
-        Self { link, doing: None }
+        Self { link, doing: None, answer: Vec::new() }
     }
 
     fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
@@ -102,13 +102,12 @@ impl Asked {
     }
 
     /// The request itself.
-    pub(super) fn request(&mut self, request: Request, shared: &mut Shared) {
+    pub(super) fn request(&mut self, request: &Request, shared: &mut Shared) {
         let (method, path) = (request.method.as_str(), request.path.as_str());
         match (method, path) {
-            ("POST", "/log_in") => self.log_in(&request, shared),
-            ("POST", "/admin/get_info") => self.administer(&request, shared),
-            ("POST", "/admin/kill_token") => self.administer(&request, shared),
-            ("GET", path) if path.starts_with("/get_contacts_list/") => self.contacts(&request, shared),
+            ("POST", "/log_in") => self.log_in(request, shared),
+            ("POST", "/admin/get_info" | "/admin/kill_token") => self.administer(request, shared),
+            ("GET", path) if path.starts_with("/get_contacts_list/") => self.contacts(request, shared),
             (_, "/log_in" | "/admin/get_info" | "/admin/kill_token") => {
                 self.answer(405, &Outcome::error("method not allowed"), shared);
             }
@@ -179,11 +178,11 @@ impl Asked {
         let (_, doing) = self.doing.take_if(|(asked, _)| *asked == ask)?;
         match (doing, result) {
             (Doing::LogIn, result) => return self.logged_in(result, shared),
-            (Doing::EndOld { answer }, Ok(Given::SignedIn(_))) => {
-                self.ask(Doing::SignOutOld { answer }, Question::SignOut {}, shared);
+            (Doing::EnterOld, Ok(Given::SignedIn(_))) => {
+                self.ask(Doing::LeaveOld, Question::SignOut {}, shared);
             }
-            // It had ended by itself.
-            (Doing::EndOld { answer } | Doing::SignOutOld { answer }, _) => self.say(answer, shared),
+            // It had ended by itself, or it has now.
+            (Doing::EnterOld | Doing::LeaveOld, _) => self.ended(shared),
             (Doing::Enter { name, .. }, Ok(Given::SignedIn(snapshot))) if snapshot.me.handle == name => {
                 let contacts = Contacts { seat: Seat::new(&snapshot), name, directory: Directory::default() };
                 let query = contacts.directory.query();
@@ -205,14 +204,15 @@ impl Asked {
                 self.answer(200, &list, shared);
             }
             (Doing::Administrator(order), Ok(Given::SignedIn(snapshot))) if snapshot.me.admin => {
-                return self.obey(order, shared);
+                self.obey(order, snapshot.me.id, shared);
             }
             (Doing::Administrator(_), _) => self.denied(shared),
             (Doing::Leave { token }, _) => return Some(token),
-            (Doing::OnlineForAdmin, result) => {
-                let list = OnlineClients {
-                    online_clients_list: names(result.ok(), |user| !shared.is_coming(user), shared),
-                };
+            (Doing::OnlineForAdmin { me }, result) => {
+                // Asking makes nobody appear.
+                let is_there =
+                    |user: UserId| !shared.is_coming(user) && (user != me || shared.has_appeared(me));
+                let list = OnlineClients { online_clients_list: names(result.ok(), is_there, shared) };
                 self.answer(200, &list, shared);
             }
         }
@@ -226,37 +226,33 @@ impl Asked {
             self.answer(200, &Outcome::Result("Invalid credentials"), shared);
             return None;
         };
-        let answer = wire::respond(200, &LoggedIn { result: "success", token: &token });
-        match shared.tokens.insert(user, token) {
-            Some(old) => {
-                self.doing = Some((AskId(0), Doing::EndOld { answer }));
-                Some(old)
-            }
-            None => {
-                self.say(answer, shared);
-                None
-            }
+        self.answer = wire::respond(200, &LoggedIn { result: "success", token: &token });
+        let old = shared.tokens.insert(user, token);
+        if old.is_none() {
+            self.ended(shared);
         }
+        old
     }
 
     /// Ends a token. `sits`: a connection is signed in with it and signs out itself.
     pub(super) fn end(&mut self, token: String, sits: bool, shared: &mut Shared) {
-        let answer = match self.doing.take() {
-            Some((_, Doing::EndOld { answer })) => answer,
-            _ => wire::respond(200, &Outcome::SUCCESS),
-        };
         if sits {
-            self.say(answer, shared);
+            self.ended(shared);
         } else {
-            self.ask(Doing::EndOld { answer }, Question::Enter { token }, shared);
+            self.ask(Doing::EnterOld, Question::Enter { token }, shared);
         }
     }
 
-    fn obey(&mut self, order: Order, shared: &mut Shared) -> Option<String> {
+    fn ended(&mut self, shared: &mut Shared) {
+        let answer = std::mem::take(&mut self.answer);
+        self.say(answer, shared);
+    }
+
+    fn obey(&mut self, order: Order, me: UserId, shared: &mut Shared) {
         match order {
             Order::Info => {
                 let query = Query::Online { conversation: None };
-                self.ask(Doing::OnlineForAdmin, Question::Query(query), shared);
+                self.ask(Doing::OnlineForAdmin { me }, Question::Query(query), shared);
             }
             Order::Kill { name } => {
                 let name = name.unwrap_or_default();
@@ -264,7 +260,10 @@ impl Asked {
                 let token = user.map(|profile| profile.id).and_then(|user| shared.tokens.remove(&user));
                 match token {
                     // The administrator's own session makes way for the one that is to be ended.
-                    Some(token) => self.ask(Doing::Leave { token }, Question::SignOut {}, shared),
+                    Some(token) => {
+                        self.answer = wire::respond(200, &Outcome::SUCCESS);
+                        self.ask(Doing::Leave { token }, Question::SignOut {}, shared);
+                    }
                     None => {
                         let text = format!("No JWT for user {name}");
                         self.answer(200, &Outcome::error(text), shared);
@@ -272,7 +271,6 @@ impl Asked {
                 }
             }
         }
-        None
     }
 }
 

@@ -276,7 +276,7 @@ impl Session {
             let (doing, command) = match (place.conversation(target), target) {
                 (Some(conversation), _) => {
                     let Some((_, text)) = self.saying.pop_front() else { return };
-                    let client_id = place.client_id();
+                    let client_id = place.client_id(shared);
                     let (attachments, reply_to, thread) = (Vec::new(), None, None);
                     let post = Command::Post { conversation, client_id, text, attachments, reply_to, thread };
                     (Doing::Post, post)
@@ -426,7 +426,7 @@ impl Session {
     fn check(&mut self, now: Moment, shared: &mut Shared) {
         let Some(place) = &mut self.place else { return };
         place.pinged(now, shared);
-        if now > place.heard_at + SILENT_FOR {
+        if now >= place.heard_at + SILENT_FOR {
             // Closing, not signing out: whoever comes back comes back with the same token.
             let me = place.seat.me;
             self.tell("user_has_gone_offline", me, shared);
