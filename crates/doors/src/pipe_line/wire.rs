@@ -69,6 +69,10 @@ pub(super) enum Piece {
 impl Messages {
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// "Recognisable by its first two bytes": of any message, wherever the pieces of the stream were cut.
+    fn look(&mut self) {
         if let [0xff, 0xfe, ..] = self.bytes[..] {
             self.letters = Letters::Utf16;
         }
@@ -80,6 +84,7 @@ impl Messages {
 
     /// The next message that ends with a line feed.
     pub(super) fn next(&mut self) -> Option<Piece> {
+        self.look();
         let end = match self.letters {
             Letters::Utf8 => self.bytes.iter().position(|byte| *byte == b'\n')? + 1,
             Letters::Utf16 => 2 * self.bytes.chunks_exact(2).position(|unit| unit == [b'\n', 0])? + 2,
@@ -90,6 +95,7 @@ impl Messages {
 
     /// All that is there: nothing more came for a while.
     pub(super) fn rest(&mut self) -> Option<Piece> {
+        self.look();
         let message = std::mem::take(&mut self.bytes);
         (!message.is_empty()).then(|| self.decode(&message))
     }
@@ -260,5 +266,58 @@ mod tests {
             .collect();
         assert_eq!(all.len(), 59 * 59);
         assert!(number(ConversationId(u32::MAX), Seq(u32::MAX)).len() < 24);
+    }
+
+    #[test]
+    fn fuzz_pipe_line_messages_are_the_same_however_they_are_cut() {
+        bolero::check!().with_type::<(Vec<(u8, String)>, Vec<u8>, u8)>().for_each(
+            |(requests, noise, size)| {
+                let mut stream = Vec::new();
+                for (kind, text) in requests {
+                    // Nearly right: requests of both dialects, and something else between them.
+                    match kind % 4 {
+                        0 => stream.extend(format!("MSG|a|b|{text}\n").into_bytes()),
+                        1 => stream.extend(format!("LOGIN|{text}|x\r\n").into_bytes()),
+                        2 => stream.extend(Letters::Utf16.encode(&format!("USR|al|{text}\n"))),
+                        _ => stream.extend_from_slice(noise),
+                    }
+                }
+                let read = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+                    let (mut messages, mut found) = (Messages::default(), Vec::new());
+                    for piece in pieces {
+                        messages.feed(piece);
+                        found.extend(std::iter::from_fn(|| messages.next()));
+                    }
+                    found.extend(messages.rest());
+                    (found, messages.letters)
+                };
+                let whole = read(&mut std::iter::once(&stream[..]));
+                assert_eq!(read(&mut stream.chunks(usize::from(*size).max(1))), whole);
+                for piece in &whole.0 {
+                    if let Piece::Message(message) = piece
+                        && let Request::Message { from, to, .. } = request(message)
+                    {
+                        assert!(!from.contains('|') && !to.contains('|'));
+                    }
+                }
+            },
+        );
+    }
+
+    #[test]
+    fn fuzz_pipe_line_deliveries_have_their_fields_and_fit() {
+        bolero::check!().with_type::<(String, String, bool)>().for_each(|(sender, text, wide)| {
+            let letters = if *wide { Letters::Utf16 } else { Letters::Utf8 };
+            let sender: String = sender.chars().take(100).collect();
+            for text in [text.clone(), text.repeat(600)] {
+                let line = delivery(&sender, "000001", &text, letters);
+                assert!(letters.encode(&line).len() <= LINE_MAX);
+                let fields: Vec<&str> = line.split('|').collect();
+                let [verb, from, id, shown] = fields[..] else { panic!("{line}") };
+                assert_eq!((verb, from, id), ("R", &*sender.replace('|', "¦"), "000001"));
+                let whole = text.replace('|', "¦");
+                assert!(shown == whole || whole.starts_with(shown.strip_suffix(CUT).expect("it was cut")));
+            }
+        });
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Session {
     doing: Option<(AskId, Doing)>,
     pub(super) place: Option<Place>,
     /// Nothing more is taken from it.
-    closed: bool,
+    pub(super) closed: bool,
 }
 
 /// The request that waits for its answer.

@@ -163,6 +163,10 @@ impl Session {
     /// Something happened.
     pub(super) fn entry(&mut self, entry: &Entry, shared: &mut Shared) {
         let link = self.link;
+        if self.closed {
+            // Nobody reads it any more: it is still to be delivered.
+            return;
+        }
         let Some(place) = &mut self.place else { return };
         place.seat.apply(entry);
         let LogId::Conversation(conversation) = entry.log else { return };
