@@ -21,10 +21,10 @@ Examples:
   chinwag udp -c anna '' 5555 6000 --password-stdin     an account with a password; what is typed follows it")]
 pub(crate) struct Udp {
     /// Run the server at this port
-    #[arg(short = 's', value_name = "PORT", num_args = 0..)]
+    #[arg(id = "old_server", short = 's', value_name = "PORT", num_args = 0..)]
     pub(crate) server: Option<Vec<String>>,
     /// Run a client: its name, the server's address and port, and a port of its own
-    #[arg(short = 'c', value_names = ["NAME", "SERVER_IP", "SERVER_PORT", "CLIENT_PORT"], num_args = 0.., allow_negative_numbers = true)]
+    #[arg(id = "old_client", short = 'c', value_names = ["NAME", "SERVER_IP", "SERVER_PORT", "CLIENT_PORT"], num_args = 0.., allow_negative_numbers = true)]
     pub(crate) client: Option<Vec<String>>,
     #[command(flatten)]
     pub(crate) password: Password,

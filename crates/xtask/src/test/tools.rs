@@ -17,6 +17,8 @@ const TOOLS: &[Tool] = &[
     Tool { program: "cc", package: "gcc", purpose: "compiling SQLite" },
     Tool { program: "chromium", package: "chromium", purpose: "the browser tests" },
     Tool { program: "strace", package: "strace", purpose: "the tests of fsync before acknowledging" },
+    Tool { program: "python3", package: "python3", purpose: "the small foreign clients of the doors" },
+    Tool { program: "ip", package: "iproute2", purpose: "the tests with forged addresses" },
     Tool { program: "fc-list", package: "fontconfig", purpose: "finding fonts" },
 ];
 
