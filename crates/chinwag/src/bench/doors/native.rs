@@ -1,8 +1,9 @@
 //! The native protocol, driven like the doors, for the figures that theirs are set against.
 
-use std::io;
+use std::{io, time::Duration};
 
 use chinwag_protocol::ConversationId;
+use tokio::time::{Instant, timeout};
 
 use super::{
     super::{
@@ -14,6 +15,9 @@ use super::{
     drive::{Marks, Seen, number},
 };
 
+/// A connection that says nothing for longer is given up.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
 /// One connection.
 pub(super) struct Native {
     incoming: Incoming,
@@ -21,12 +25,13 @@ pub(super) struct Native {
     to: ConversationId,
     /// Names its messages, so that each is a new one.
     name: String,
+    pinged_at: Instant,
 }
 
 impl Native {
     pub(super) async fn sign_in(target: &Target, user: &User, name: String) -> io::Result<Self> {
         let (incoming, outgoing, _) = messages::connect(target, user, 0, None).await?;
-        Ok(Self { incoming, outgoing, to: ConversationId(0), name })
+        Ok(Self { incoming, outgoing, to: ConversationId(0), name, pinged_at: Instant::now() })
     }
 
     pub(super) fn write_to(&mut self, conversation: ConversationId) {
@@ -68,10 +73,13 @@ impl Native {
     }
 
     pub(super) async fn more(&mut self) -> io::Result<()> {
-        match self.incoming.more().await? {
-            true => Ok(()),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        let left = PING_EVERY.saturating_sub(self.pinged_at.elapsed());
+        if let Ok(more) = timeout(left, self.incoming.more()).await {
+            return if more? { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
+        self.outgoing.text(br#"{"ping":{}}"#);
+        self.pinged_at = Instant::now();
+        Ok(())
     }
 
     pub(super) async fn flush(&mut self) -> io::Result<()> {
