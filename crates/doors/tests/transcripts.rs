@@ -8,7 +8,7 @@ mod echo;
 use std::{fs, path::Path};
 
 use bench::{Cut, play, transcript::Transcript};
-use chinwag_doors::{Door, Mode, PipeLine, Settings, SocketIo, TcpJson, UdpAck};
+use chinwag_doors::{Door, Mode, PipeLine, Settings, SocketIo, TagJson, TcpJson, UdpAck};
 use chinwag_protocol::Millis;
 
 /// A fresh door of the kind that a folder of transcripts is named after.
@@ -18,6 +18,7 @@ fn door(kind: &str) -> Box<dyn Door> {
         "pipe_line" => Box::new(PipeLine::new(settings(Mode::Direct))),
         "socket_io" => Box::new(SocketIo::new(settings(Mode::Direct))),
         "socket_io_closed" => Box::new(SocketIo::new(Settings { open: false, ..settings(Mode::Direct) })),
+        "tag_json" => Box::new(TagJson::new(settings(Mode::Direct))),
         "tcp_json" => Box::new(TcpJson::new(settings(Mode::Direct))),
         "udp_ack" => Box::new(UdpAck::new(settings(Mode::Direct))),
         "udp_ack_relay" => Box::new(UdpAck::new(settings(Mode::Relay))),

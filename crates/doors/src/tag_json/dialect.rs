@@ -1,6 +1,8 @@
 //! One request in two dialects: what programs send (`ACTION` and `TYPE` apart, `SUCCESSFUL`), and what the
 //! document describes (compound actions such as `add_group`, in lower case). "Answer in the dialect of the request."
 
+use serde_json::{Map, Value};
+
 use super::tag::Tag;
 
 /// What sort of thing an action is about.
@@ -178,6 +180,59 @@ fn compound(action: &str) -> Option<(Verb, Option<Kind>)> {
     Some((verb, Some(kind)))
 }
 
+/// What a client is told, in the document's words: compound actions in lower case, and a text in `chat` itself.
+pub(super) fn documents(fields: &[(&str, Value)]) -> Vec<(String, Value)> {
+    let text = |wanted: &str| {
+        let found = fields.iter().find(|(key, _)| *key == wanted);
+        found.and_then(|(_, value)| value.as_str()).unwrap_or_default().to_lowercase()
+    };
+    let (action, kind, chat) = (text("action"), text("type").replace("contact", "user"), text("chat"));
+    let is_chat = action == "chat";
+    let action = match (action.as_str(), chat.as_str()) {
+        ("chat", "audio" | "video" | "image") => format!("{chat}_chat"),
+        ("add" | "delete" | "change", _) => format!("{action}_{kind}"),
+        _ => action,
+    };
+    let mut told = lowered(fields);
+    told.retain(|(key, value)| match key.as_str() {
+        "text" => !is_chat,
+        "data" => *value != "",
+        _ => true,
+    });
+    for (key, value) in &mut told {
+        match key.as_str() {
+            "action" => *value = action.as_str().into(),
+            "type" if is_chat => (*key, *value) = ("recipient_type".to_owned(), kind.as_str().into()),
+            "type" => *value = kind.as_str().into(),
+            "chat" if chat == "file" => *value = "file".into(),
+            "chat" => {
+                let text = fields.iter().find(|(key, _)| *key == "text");
+                *value = text.map_or(Value::Null, |(_, text)| text.clone());
+            }
+            "response" => *value = value.as_str().unwrap_or_default().to_lowercase().into(),
+            _ => {}
+        }
+    }
+    told
+}
+
+/// Keys in lower case, at every depth.
+pub(super) fn lowered(fields: &[(&str, Value)]) -> Vec<(String, Value)> {
+    fields.iter().map(|(key, value)| ((*key).to_owned(), lower(value))).collect()
+}
+
+fn lower(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let lowered: Map<_, _> =
+                fields.iter().map(|(key, value)| (key.to_lowercase(), lower(value))).collect();
+            lowered.into()
+        }
+        Value::Array(values) => values.iter().map(lower).collect(),
+        other => other.clone(),
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Response {
@@ -264,6 +319,19 @@ mod tests {
         ] {
             assert_eq!(read(&format!(r#"{{"action": "{action}"}}"#)), (verb, kind, true), "{action}");
         }
+    }
+
+    #[test]
+    fn a_text_may_be_any_word() {
+        let told = documents(&[
+            ("action", "CHAT".into()),
+            ("type", "GROUP".into()),
+            ("chat", "TEXT".into()),
+            ("text", "FILE".into()),
+            ("data", "".into()),
+        ]);
+        let expected = [("action", "chat"), ("recipient_type", "group"), ("chat", "FILE")];
+        assert_eq!(told, expected.map(|(key, value)| (key.to_owned(), Value::from(value))));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use chinwag_protocol::{ClientSignal, ConversationId, Kind as Why, Refused, Seq, UserId};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     Alarm, Shared,
-    dialect::{Asked, Kind, Response, Verb},
+    dialect::{Asked, Kind, Response, Verb, documents, lowered},
     place::{Place, Roll},
     wire::{self, Piece, TAG_MAX, Tags},
 };
@@ -181,13 +181,15 @@ impl Session {
 
     /// Sends a tag; keys are given in lower case and spelled as the client's dialect does.
     pub(super) fn send(&self, fields: &[(&str, Value)], shared: &mut Shared) {
-        let spell = |key: &str| if self.document { key.to_owned() } else { wire::spelled(key) };
-        let spelled: Vec<_> = fields
-            .iter()
-            .map(|(key, value)| (spell(key), if self.document { lower(value) } else { value.clone() }))
-            .collect();
-        let fields: Vec<_> = spelled.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-        shared.out.push_back(Output::Send { link: self.link, bytes: wire::tag(&fields, self.tags.wrapped) });
+        if self.document {
+            return self.transmit(&documents(fields), shared);
+        }
+        let spelled: Vec<_> = fields.iter().map(|(key, value)| (wire::spelled(key), value.clone())).collect();
+        self.transmit(&spelled, shared);
+    }
+
+    fn transmit(&self, fields: &[(String, Value)], shared: &mut Shared) {
+        shared.out.push_back(Output::Send { link: self.link, bytes: wire::tag(fields, self.tags.wrapped) });
     }
 
     pub(super) fn send_owned(&self, fields: &[(String, Value)], shared: &mut Shared) {
@@ -200,7 +202,7 @@ impl Session {
         if let Some(action) = &asked.document {
             let mut fields = documents_answer(action, asked, Response::Successful);
             fields.extend(more);
-            return self.send(&fields, shared);
+            return self.transmit(&lowered(&fields), shared);
         }
         const ECHOED: &[&str] =
             &["id", "name", "action", "type", "user_id", "group_id", "channel_id", "bio", "date_time"];
@@ -220,7 +222,7 @@ impl Session {
     /// "A refusal must not look like the event itself: it carries ACTION, ID and RESPONSE only."
     pub(super) fn refuse(&self, asked: &Asked, response: Response, shared: &mut Shared) {
         if let Some(action) = &asked.document {
-            return self.send(&documents_answer(action, asked, response), shared);
+            return self.transmit(&lowered(&documents_answer(action, asked, response)), shared);
         }
         self.send(&echo(asked, &["action", "id"], response), shared);
     }
@@ -326,7 +328,9 @@ impl Session {
         if let Some(place) = &mut self.place {
             place.frames = 0;
             place.fetching &= !std::mem::take(&mut place.fetched);
-            for (conversation, delivered) in std::mem::take(&mut place.written) {
+            // Of an entry that is not told to its end nothing is delivered.
+            let whole = if place.holds == 0 { std::mem::take(&mut place.written) } else { BTreeMap::new() };
+            for (conversation, delivered) in whole {
                 let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
                 shared.out.push_back(Output::Signal { link: self.link, signal });
             }
@@ -367,19 +371,6 @@ fn echo<'a>(asked: &Asked, keys: &[&'a str], response: Response) -> Vec<(&'a str
     let mut fields: Vec<_> = keys.iter().filter_map(|key| Some((*key, asked.tag.echo(key)?))).collect();
     fields.push(("response", response.word(false).into()));
     fields
-}
-
-/// Keys in lower case, for the document's dialect.
-fn lower(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let lowered: Map<_, _> =
-                fields.iter().map(|(key, value)| (key.to_lowercase(), lower(value))).collect();
-            lowered.into()
-        }
-        Value::Array(values) => values.iter().map(lower).collect(),
-        other => other.clone(),
-    }
 }
 
 /// "Wrong rights, unknown ids and bad input are answered with the dialect's own words."

@@ -249,9 +249,9 @@ fn read(text: &[u8]) -> Piece {
 /// A tag to send: its fields in order, and the mark.
 ///
 /// "Escape `<` as `\u003c` in everything we send, so that `<TAG>` in a text can never split a frame."
-pub(super) fn tag(fields: &[(&str, Value)], wrapped: bool) -> Vec<u8> {
+pub(super) fn tag(fields: &[(impl AsRef<str>, Value)], wrapped: bool) -> Vec<u8> {
     let fields: Vec<_> =
-        fields.iter().map(|(key, value)| format!("{}: {value}", Value::from(*key))).collect();
+        fields.iter().map(|(key, value)| format!("{}: {value}", Value::from(key.as_ref()))).collect();
     let text = format!("{{{}}}", fields.join(", ")).replace('<', "\\u003c");
     let mut bytes = if wrapped { BASE64_STANDARD.encode(text).into_bytes() } else { text.into_bytes() };
     bytes.extend_from_slice(MARK);
