@@ -7,6 +7,7 @@ use chinwag_protocol::{Device, Refused, UserId, UserKind};
 use super::{
     News, Shared,
     peer::{Doing, Peer, Place},
+    table::Table,
 };
 use crate::{Moment, Output, Question, Seat, people::fold};
 
@@ -89,8 +90,10 @@ impl Peer {
     /// Somebody says who he is, and is here already.
     fn again(&mut self, how: How, heard: &[u8], shared: &mut Shared) {
         self.welcome(how, heard, shared);
-        self.table = super::table::Table::default();
-        self.ask_table(shared);
+        if self.proved {
+            self.table = Table::default();
+            self.ask_table(shared);
+        }
     }
 
     fn welcome(&mut self, how: How, heard: &[u8], shared: &mut Shared) {
@@ -154,6 +157,7 @@ impl Peer {
         shared.left.remove(&user);
         self.left = None;
         self.place = Some(Place::new(seat));
+        self.came_by.clone_from(&entering.heard);
         // The others' rows come before the stored messages.
         shared.out.push_back(Output::Hold { link: self.link, hold: true });
         self.welcome(entering.how, &entering.heard, shared);

@@ -37,6 +37,8 @@ pub(super) struct Peer {
     recent: VecDeque<Heard>,
     doing: BTreeMap<AskId, Doing>,
     pub(super) place: Option<Place>,
+    /// The datagram that signed him in.
+    pub(super) came_by: Vec<u8>,
     /// Who signed out here last.
     pub(super) left: Option<String>,
     pub(super) table: Table,
@@ -92,6 +94,7 @@ impl Peer {
             recent: VecDeque::new(),
             doing: BTreeMap::new(),
             place: None,
+            came_by: Vec::new(),
             left: None,
             table: Table::default(),
             marks: false,
@@ -176,8 +179,8 @@ impl Peer {
         if self.is_retry(bytes, now, shared) {
             return;
         }
-        if self.place.is_some() {
-            // "Until a second datagram from it proves the address."
+        if self.place.is_some() && self.came_by != bytes {
+            // "Until a second datagram from it proves the address": a copy of the first is as easily forged.
             self.prove(shared);
         }
         if self.recent.len() >= RECENT_MAX {

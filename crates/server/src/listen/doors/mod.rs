@@ -205,11 +205,28 @@ fn settings(config: &DoorConfig, listen: SocketAddr, shared: &Shared, messenger:
         register: config.register,
         mode: config.mode.into(),
         trusted_networks: config.trusted_networks.iter().map(|network| network.0).collect(),
-        listen,
+        listen: reached_at(listen),
         web: shared.config.open_at(shared.config.listen).trim_end_matches('/').to_owned(),
         started_at: messenger.now(),
         zone: jiff::tz::TimeZone::system(),
     }
+}
+
+/// The address to tell others of a listener on all addresses: the one that this machine has on its way to them.
+fn reached_at(listen: SocketAddr) -> SocketAddr {
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    // Nothing is sent: the system only says how it would reach an address that is kept for examples.
+    let far: SocketAddr = match listen {
+        SocketAddr::V4(_) => ([192, 0, 2, 1], 9).into(),
+        SocketAddr::V6(_) => ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9).into(),
+    };
+    let way = std::net::UdpSocket::bind((listen.ip(), 0)).and_then(|socket| {
+        socket.connect(far)?;
+        socket.local_addr()
+    });
+    way.map_or(listen, |own| SocketAddr::new(own.ip(), listen.port()))
 }
 
 /// What everybody who reaches a door can do or see there.
