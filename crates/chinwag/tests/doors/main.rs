@@ -1,5 +1,8 @@
 //! The doors of the real binary, each with a small client of its own that knows nothing of ours.
 
+mod old;
+mod pipe_line;
 #[path = "../support/mod.rs"]
 mod support;
+mod tcp_json;
 mod udp;

@@ -272,7 +272,8 @@ impl Session {
         result: Result<Given, Refused>,
         shared: &mut Shared,
     ) {
-        let Some(me) = self.place.as_ref().map(|place| place.seat.me) else { return };
+        let Some(place) = &mut self.place else { return };
+        let me = place.seat.me;
         match (&leaving.step, result) {
             (LeaveStep::Members, Ok(Given::Answer(Answer::Members(members)))) => {
                 leaving.look_at(&members, me);
@@ -285,6 +286,7 @@ impl Session {
             }
             (LeaveStep::Bequeathing, Ok(_)) => self.look_back(leaving, shared),
             (LeaveStep::Looking, Ok(Given::Answer(Answer::History(page)))) => {
+                place.leaving = Some(leaving.conversation);
                 leaving.own = own_messages(&page, me).collect();
                 let first = page.items.first().map(|item| item.entry.seq);
                 leaving.before = first.filter(|_| page.more_before);
@@ -294,6 +296,7 @@ impl Session {
             (LeaveStep::Deleting, _) => self.delete_next(leaving, shared),
             (LeaveStep::Leaving, Ok(_)) => self.left(&leaving, shared),
             (_, result) => {
+                place.leaving = None;
                 let why = result.err().map_or_else(String::new, |refused| refused.message);
                 self.say(&Said::group("leave_group", false, &leaving.name, &why), shared);
             }
@@ -327,6 +330,7 @@ impl Session {
     fn left(&mut self, leaving: &Leaving, shared: &mut Shared) {
         let me = self.me(shared);
         let Some(place) = &mut self.place else { return };
+        place.leaving = None;
         place.spelled.remove(&leaving.conversation);
         let message = format!("{me} has left group #{}", group_id(leaving.conversation));
         self.say(&Said::group("leave_group", true, &leaving.name, &message), shared);

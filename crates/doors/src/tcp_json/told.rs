@@ -36,6 +36,8 @@ pub(super) struct Place {
     missed: BTreeMap<ConversationId, (Seq, Seq)>,
     /// The question for some of that.
     reading: Option<(AskId, ConversationId)>,
+    /// The conversation that he is leaving, for which he deletes what he said there.
+    pub(super) leaving: Option<ConversationId>,
     held: bool,
 }
 
@@ -58,6 +60,7 @@ impl Place {
             written: BTreeMap::new(),
             missed: BTreeMap::new(),
             reading: None,
+            leaving: None,
             held: false,
         }
     }
@@ -170,6 +173,10 @@ impl Session {
         let Some(place) = &mut self.place else { return };
         place.seat.apply(entry);
         let LogId::Conversation(conversation) = entry.log else { return };
+        if place.leaving == Some(conversation) && entry.by == place.seat.me {
+            // He asked for all of them at once, and will not see the group again.
+            return;
+        }
         let is_silent = words::lines(entry, "", |_| String::new()).is_empty();
         let has_missed = place.missed.contains_key(&conversation);
         if has_missed || !is_silent && !place.spelled.contains_key(&conversation) {
