@@ -44,7 +44,11 @@ struct Row {
 /// All wires.
 const ROWS: &[Row] = &[
     Row { name: "pipe_line", transport: Transport::Tcp, make: |settings| Box::new(PipeLine::new(settings)) },
-    Row { name: "socket_io", transport: Transport::SocketIo, make: |settings| Box::new(SocketIo::new(settings)) },
+    Row {
+        name: "socket_io",
+        transport: Transport::SocketIo,
+        make: |settings| Box::new(SocketIo::new(settings)),
+    },
     Row { name: "tag_json", transport: Transport::Tcp, make: |settings| Box::new(TagJson::new(settings)) },
     Row { name: "tcp_json", transport: Transport::Tcp, make: |settings| Box::new(TcpJson::new(settings)) },
     Row { name: "udp_ack", transport: Transport::Udp, make: |settings| Box::new(UdpAck::new(settings)) },
@@ -155,7 +159,7 @@ impl Doors {
 }
 
 enum Socket {
-    SocketIo(TcpListener, SocketAddr),
+    Http(TcpListener, SocketAddr),
     Tcp(TcpListener, SocketAddr),
     Udp(Arc<UdpSocket>, SocketAddr),
 }
@@ -163,14 +167,14 @@ enum Socket {
 impl Socket {
     fn address(&self) -> SocketAddr {
         match self {
-            Self::SocketIo(_, address) | Self::Tcp(_, address) | Self::Udp(_, address) => *address,
+            Self::Http(_, address) | Self::Tcp(_, address) | Self::Udp(_, address) => *address,
         }
     }
 
     fn serve(self, gate: Arc<Gate>, shared: &Shared) {
         let tasks = gate.tasks.clone();
         match self {
-            Self::SocketIo(listener, _) => tasks.spawn(socket_io::listen(gate, listener, shared.clone())),
+            Self::Http(listener, _) => tasks.spawn(socket_io::listen(gate, listener, shared.clone())),
             Self::Tcp(listener, _) => tasks.spawn(tcp::listen(gate, listener, shared.budget.clone())),
             Self::Udp(socket, _) => tasks.spawn(udp::listen(gate, socket)),
         };
@@ -186,7 +190,7 @@ async fn bind(
         let bound = match transport {
             Transport::SocketIo => TcpListener::bind(address)
                 .await
-                .and_then(|listener| listener.local_addr().map(|at| Socket::SocketIo(listener, at))),
+                .and_then(|listener| listener.local_addr().map(|at| Socket::Http(listener, at))),
             Transport::Tcp => TcpListener::bind(address)
                 .await
                 .and_then(|listener| listener.local_addr().map(|at| Socket::Tcp(listener, at))),
