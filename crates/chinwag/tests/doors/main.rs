@@ -4,5 +4,6 @@ mod old;
 mod pipe_line;
 #[path = "../support/mod.rs"]
 mod support;
+mod tag_json;
 mod tcp_json;
 mod udp;
