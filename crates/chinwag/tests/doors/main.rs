@@ -2,6 +2,7 @@
 
 mod old;
 mod pipe_line;
+mod socket_io;
 #[path = "../support/mod.rs"]
 mod support;
 mod tag_json;

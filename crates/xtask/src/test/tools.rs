@@ -29,6 +29,11 @@ const FONTS: &[(&str, &str)] = &[
     (":lang=und-zsye", "fonts-noto-color-emoji"),
 ];
 
+/// Modules of the system's Python, and their packages: another Python in the way has modules of its own.
+const PYTHON: &str = "/usr/bin/python3";
+const MODULES: &[(&str, &str)] =
+    &[("socketio", "python3-socketio"), ("requests", "python3-requests"), ("websocket", "python3-websocket")];
+
 /// Makes sure that everything is there.
 pub(super) fn provide() -> Result<()> {
     let missing = missing();
@@ -65,6 +70,11 @@ fn missing() -> Vec<(&'static str, &'static str)> {
         .filter(|tool| shell::find(tool.program).is_none())
         .map(|tool| (tool.package, tool.purpose))
         .collect();
+    for (module, package) in MODULES {
+        if shell::output_of(PYTHON, &["-c", &format!("import {module}")]).is_err() {
+            missing.push((package, "an old client of the door socket_io"));
+        }
+    }
     for (pattern, package) in FONTS {
         let listed = shell::output_of("fc-list", &[pattern]).unwrap_or_default();
         if listed.trim().is_empty() {

@@ -19,7 +19,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use socketioxide::{
-    AckError, SendError, SocketError,
+    AckError, SendError, SocketError, TransportType,
     adapter::LocalAdapter,
     extract::AckSender,
     handler::{FromMessageParts, MessageHandler},
@@ -58,8 +58,8 @@ const BURST_MAX: usize = 64;
 /// Acknowledgements waited for; a client that gives none is asked no more than this.
 const UNACKNOWLEDGED_MAX: usize = 256;
 
-/// How long after a poll broke off its client may come back with another.
-const POLL_AGAIN_WITHIN: Duration = Duration::from_secs(1);
+/// How long after a poll its client may come back with another. Clients do so at once.
+const POLL_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 
 /// What the engine's side knows of a link.
 pub(super) struct Handle {
@@ -72,7 +72,7 @@ pub(super) struct Handle {
     answers: Mutex<BTreeMap<u64, AckSender>>,
     numbers: AtomicU64,
     polls: AtomicU64,
-    poll_lost: Notify,
+    poll_over: Notify,
 }
 
 impl Handle {
@@ -86,7 +86,7 @@ impl Handle {
             answers: Mutex::default(),
             numbers: AtomicU64::new(0),
             polls: AtomicU64::new(0),
-            poll_lost: Notify::new(),
+            poll_over: Notify::new(),
         };
         (Arc::new(handle), said)
     }
@@ -98,25 +98,17 @@ impl Handle {
     /// A poll has come and waits for packets.
     pub(super) fn poll(self: Arc<Self>) -> Poll {
         self.polls.fetch_add(1, Ordering::Relaxed);
-        Poll(Some(self))
+        Poll(self)
     }
 }
 
 /// A poll that waits. "A lost connection is noticed only by the heartbeat, up to 18 s later": a client that is gone
-/// takes its poll with it.
-pub(super) struct Poll(Option<Arc<Handle>>);
-
-impl Poll {
-    pub(super) fn answered(mut self) {
-        self.0 = None;
-    }
-}
+/// takes its poll with it, or sends no other.
+pub(super) struct Poll(Arc<Handle>);
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        if let Some(handle) = &self.0 {
-            handle.poll_lost.notify_one();
-        }
+        self.0.poll_over.notify_one();
     }
 }
 
@@ -202,7 +194,7 @@ impl Link<'_> {
         let mut pump = Pump::default();
         let mut heard_at = Instant::now();
         let mut stuck_since = None;
-        let mut lost = None;
+        let mut missed: Option<(u64, Instant)> = None;
         loop {
             while let Some((ask, result)) = line.next_answer() {
                 gate.answer(line.id, ask, result);
@@ -223,11 +215,6 @@ impl Link<'_> {
             if handle.gone.is_cancelled() || line.is_over() && !is_stuck {
                 return None;
             }
-            if lost
-                .is_some_and(|(polls, until)| polls == handle.polls.load(Ordering::Relaxed) && until <= now)
-            {
-                return None;
-            }
             let pause = line.pause(now);
             let mut deadline = now + Duration::from_secs(3_600);
             if line.seat().is_none() {
@@ -236,15 +223,17 @@ impl Link<'_> {
             if is_stuck {
                 deadline = deadline.min(*stuck_since.get_or_insert(now) + WRITE_WITHIN);
             }
+            // Polled again, or no longer polling at all: it was upgraded.
+            let is_polling = self.socket.transport_type() == TransportType::Polling;
+            missed = missed.filter(|(polls, _)| *polls == handle.polls.load(Ordering::Relaxed) && is_polling);
+            if let Some((_, until)) = missed {
+                deadline = deadline.min(until);
+            }
             if deadline <= now {
                 return None;
             }
             if let Some(Some(until)) = pause {
                 deadline = deadline.min(until);
-            }
-            if let Some((polls, until)) = lost.take_if(|(_, until)| now < *until) {
-                deadline = deadline.min(until);
-                lost = Some((polls, until));
             }
             let seat = line.seat();
             tokio::select! {
@@ -263,8 +252,8 @@ impl Link<'_> {
                         gate.tell(line.id, Input::Bytes { link: line.id, bytes: told.as_bytes() });
                     }
                 }
-                () = handle.poll_lost.notified() => {
-                    lost = Some((handle.polls.load(Ordering::Relaxed), Instant::now() + POLL_AGAIN_WITHIN));
+                () = handle.poll_over.notified() => {
+                    missed = Some((handle.polls.load(Ordering::Relaxed), Instant::now() + POLL_AGAIN_WITHIN));
                 }
                 () = line.stirred.notified() => {}
                 () = async { if let Some(seat) = &seat { seat.outbox.changed().await } }, if seat.is_some() => {}
