@@ -112,13 +112,15 @@ pub async fn run(
     link.end(end).await;
 }
 
-/// From what a client goes on.
+/// What a client is to be told once it has everything that was in its outbox.
 #[derive(Clone, Copy)]
-enum Start {
-    /// From the snapshot in its welcome.
-    Fresh,
-    /// From where it was.
-    Resumed,
+enum Due {
+    /// That it is up to date. It began with the snapshot in its welcome.
+    CaughtUp,
+    /// Its own cursors, and that it is up to date. It goes on from where it was.
+    CursorsAndCaughtUp,
+    /// Its own cursors: signals were lost.
+    Cursors,
 }
 
 struct Link {
@@ -166,11 +168,11 @@ impl Link {
                 );
             }
         };
-        let (signed_in, start) = self.sign_in(hello, credential).await?;
+        let (signed_in, due) = self.sign_in(hello, credential).await?;
         for frame in early {
             self.frame(&signed_in, &frame)?;
         }
-        self.talk(&signed_in, start).await
+        self.talk(&signed_in, due).await
     }
 
     /// Waits for the first frame; what comes in the same segment after it is left in `early`.
@@ -195,7 +197,7 @@ impl Link {
         }
     }
 
-    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, Start), End> {
+    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, Due), End> {
         if hello.version != PROTOCOL_VERSION {
             let message = format!("this server speaks version {PROTOCOL_VERSION}");
             return Err(Refused::invalid("hello.version", "unsupported_version", message).into());
@@ -225,14 +227,15 @@ impl Link {
             Some(Opened::Fresh(key)) => {
                 let signed_in = self.seat(actor, key, hub);
                 let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
+                signed_in.hub.release_cursors(key);
                 #[cfg(feature = "canaries")]
                 let snapshot = early.unwrap_or(snapshot);
                 self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
-                Ok((signed_in, Start::Fresh))
+                Ok((signed_in, Due::CaughtUp))
             }
             Some(Opened::Resumed(key)) => {
                 self.send(frame(&ServerFrame::Resumed(Resumed { session: actor.session, heartbeat_ms })));
-                Ok((self.seat(actor, key, hub), Start::Resumed))
+                Ok((self.seat(actor, key, hub), Due::CursorsAndCaughtUp))
             }
             Some(Opened::TooMany) => {
                 Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000).into())
@@ -247,24 +250,30 @@ impl Link {
 
     /// Everything that was missed has been sent. What another device has read meanwhile is in no log, so it is told
     /// now, when the client knows the entries it is about.
-    async fn caught_up(&mut self, signed_in: &SignedIn, start: Start) -> Result<(), End> {
-        if let Start::Resumed = start {
+    async fn caught_up(&mut self, signed_in: &SignedIn, due: Due) -> Result<(), End> {
+        if let Due::CursorsAndCaughtUp | Due::Cursors = due {
             self.tell_cursors(signed_in).await?;
         }
-        self.send(frame(&ServerFrame::CaughtUp {}));
+        if let Due::CaughtUp | Due::CursorsAndCaughtUp = due {
+            self.send(frame(&ServerFrame::CaughtUp {}));
+        }
         Ok(())
     }
 
+    /// The hub holds cursors back since before the last one was written, so what is read here is none the older.
     async fn tell_cursors(&mut self, signed_in: &SignedIn) -> Result<(), End> {
+        // All of them are told now.
+        self.outbox.signals_were_lost();
         for moved in self.messenger.cursors(&signed_in.actor).await? {
             self.send(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
         }
+        signed_in.hub.release_cursors(signed_in.key);
         Ok(())
     }
 
     /// The life of a signed-in connection.
-    async fn talk(&mut self, signed_in: &SignedIn, start: Start) -> Result<(), End> {
-        let mut start = Some(start);
+    async fn talk(&mut self, signed_in: &SignedIn, due: Due) -> Result<(), End> {
+        let mut due = Some(due);
         let mut texts = Vec::new();
         let mut timer = Box::pin(sleep_until(self.heard_at + SILENCE_MAX));
         let outbox = Arc::clone(&self.outbox);
@@ -278,10 +287,13 @@ impl Link {
                     }
                     Next::Close(closing) => return Err(End::Tell(closing)),
                     Next::Wait => {
-                        if let Some(start) = start.take() {
-                            self.caught_up(signed_in, start).await?;
+                        if let Some(due) = due.take() {
+                            self.caught_up(signed_in, due).await?;
                         } else if outbox.signals_were_lost() {
-                            self.tell_cursors(signed_in).await?;
+                            signed_in.hub.hold_cursors(signed_in.key).await;
+                            // Cursors that were told before that are written first.
+                            due = Some(Due::Cursors);
+                            continue;
                         }
                     }
                 }

@@ -79,6 +79,7 @@ pub(crate) fn live(world: &World, client: &mut Client, plan: Plan) -> End {
     if !plan.resume && world.broken != Broken::PlaceThenSubscribe {
         look_where(world, client);
     }
+    world.hub.release_cursors(key);
     let end = match world.is_closing() {
         true => End::Closed,
         false => talk(world, client, plan, &actor, &outbox),

@@ -50,6 +50,8 @@ enum Input {
     Close(Key),
     Signal(Key, UserId, ClientSignal),
     MoveCursor(ConversationId, UserId, Cursor),
+    HoldCursors(Key, oneshot::Sender<()>),
+    ReleaseCursors(Key),
     Online(Option<ConversationId>, oneshot::Sender<Vec<PresenceOf>>),
     Connected(UserId, Vec<SessionId>, oneshot::Sender<Vec<bool>>),
     CloseAll(Refused),
@@ -90,7 +92,7 @@ impl Hub {
         let _ = self.inputs.send(input);
     }
 
-    /// Adds a connection, with where its client left off.
+    /// Adds a connection, with where its client left off. It hears of no cursor before [`Hub::release_cursors`].
     pub async fn open(
         &self,
         identity: Identity,
@@ -115,6 +117,20 @@ impl Hub {
             return;
         }
         self.send(Input::Signal(key, user, signal));
+    }
+
+    /// Tells a connection of no cursor until [`Hub::release_cursors`]. Whoever reads where cursors are and passes it
+    /// on has to do so in between: otherwise what the hub told while he was reading would come after what he read.
+    pub async fn hold_cursors(&self, key: Key) {
+        let (sender, answer) = oneshot::channel();
+        self.send(Input::HoldCursors(key, sender));
+        // No answer: the hub has ended, and tells nothing any more.
+        let _ = answer.await;
+    }
+
+    /// The connection has read where cursors are, and passes it on before it looks into its outbox again.
+    pub fn release_cursors(&self, key: Key) {
+        self.send(Input::ReleaseCursors(key));
     }
 
     /// Who of a conversation, or of the whole server, is there now.
@@ -193,6 +209,12 @@ impl Inbox {
         }
     }
 
+    /// Tells what has gathered since the last tick.
+    pub fn tick(&self, state: &mut State, store: &Arc<dyn Store>) {
+        state.refresh_cursors(|conversation, user, to| store.move_cursor(conversation, user, to));
+        state.tick();
+    }
+
     /// How many inputs wait.
     pub fn waiting(&self) -> usize {
         self.inputs.len()
@@ -214,8 +236,7 @@ fn run(mut state: State, inbox: &Inbox, store: &Arc<dyn Store>, clock: &Clock) {
             Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= tick {
-            state.refresh_cursors(|conversation, user, to| store.move_cursor(conversation, user, to));
-            state.tick();
+            inbox.tick(&mut state, store);
             metrics::gauge!("chinwag_connections").set(state.connections() as f64);
             metrics::gauge!("chinwag_hub_waiting").set(inbox.waiting() as f64);
             tick = Instant::now() + TICK;
@@ -256,6 +277,13 @@ fn handle(state: &mut State, input: Input, inbox: &Inbox, store: &Arc<dyn Store>
             // It came by way of a reader, and a later one may have come before it: what is told is where it is now.
             let now = store.move_cursor(conversation, user, to);
             state.cursor_moved(conversation, user, now);
+        }
+        Input::HoldCursors(key, done) => {
+            state.hold_cursors(key);
+            let _ = done.send(());
+        }
+        Input::ReleaseCursors(key) => {
+            state.release_cursors(key, |conversation, user, to| store.move_cursor(conversation, user, to));
         }
         Input::Online(conversation, answer) => {
             let _ = answer.send(state.online(conversation));

@@ -161,6 +161,13 @@ impl Outbox {
         self.stir(inner);
     }
 
+    /// Notes that a signal was dropped before it came here.
+    pub fn lose_signal(&self) {
+        let mut inner = self.lock();
+        inner.signals_lost = true;
+        self.stir(inner);
+    }
+
     /// Whether a signal was dropped since this was last asked: one's own cursors are in no log and have to be told again.
     pub fn signals_were_lost(&self) -> bool {
         std::mem::take(&mut self.lock().signals_lost)

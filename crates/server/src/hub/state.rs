@@ -26,6 +26,9 @@ use crate::ws::encode_text;
 /// Cursors of others are told in conversations of at most so many members.
 const RECEIPT_MEMBERS_MAX: u32 = 100;
 
+/// Cursors that may wait for one connection while it reads where cursors are.
+pub(super) const HELD_MAX: usize = 1_024;
+
 /// Users that one connection may watch.
 pub const WATCHED_MAX: usize = 500;
 
@@ -65,6 +68,33 @@ struct Connection {
     outbox: Arc<Outbox>,
     away: bool,
     watching: Vec<UserId>,
+    /// Cursors that moved while the connection reads from the store where they are; `None`: told as they move.
+    held: Option<BTreeMap<(ConversationId, UserId), Cursor>>,
+}
+
+/// What is told of a member's cursors that moved.
+struct Receipt {
+    conversation: ConversationId,
+    user: UserId,
+    cursor: Cursor,
+    /// For himself.
+    own: Bytes,
+    /// For the other members, if they are to know.
+    theirs: Option<Bytes>,
+}
+
+impl Connection {
+    fn hear(&mut self, receipt: &Receipt) {
+        let own = (self.identity.user == receipt.user).then_some(&receipt.own);
+        let Some(frame) = own.or(receipt.theirs.as_ref()) else { return };
+        let Some(held) = &mut self.held else { return self.outbox.signal(frame.clone()) };
+        let place = (receipt.conversation, receipt.user);
+        if held.len() < HELD_MAX || held.contains_key(&place) {
+            held.insert(place, receipt.cursor);
+        } else {
+            self.outbox.lose_signal();
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -164,7 +194,8 @@ impl State {
         self.users.get(&user)?.memberships.iter().find(|m| m.conversation == conversation).copied()
     }
 
-    /// Adds a connection. `resume` is where its client left off.
+    /// Adds a connection. `resume` is where its client left off. It hears of no cursor before
+    /// [`State::release_cursors`], because it is about to read where they are.
     pub fn open(
         &mut self,
         identity: Identity,
@@ -182,7 +213,8 @@ impl State {
         }
         let plan = resume.and_then(|positions| self.plan_resume(&identity, positions));
         let id = identity.user;
-        let key = self.connections.insert(Connection { identity, outbox, away: false, watching: Vec::new() });
+        let (watching, held) = (Vec::new(), Some(BTreeMap::new()));
+        let key = self.connections.insert(Connection { identity, outbox, away: false, watching, held });
         let user = self.users.entry(id).or_default();
         user.connections.push(key);
         for membership in &user.memberships {
@@ -486,12 +518,39 @@ impl State {
 
     /// Notes that a member's cursors moved; told at the next [`State::tick`], each member once.
     pub fn cursor_moved(&mut self, conversation: ConversationId, user: UserId, to: Cursor) {
-        // What lies before his joining counts as received and read, here as in a snapshot.
+        let cursor = self.effective(conversation, user, to);
+        self.cursors_moved.insert((conversation, user), cursor);
+    }
+
+    /// What lies before a member's joining counts as received and read, here as in a snapshot.
+    fn effective(&self, conversation: ConversationId, user: UserId, cursor: Cursor) -> Cursor {
         let entered =
             self.membership(conversation, user).map(|membership| membership.entered).unwrap_or_default();
-        let read = if to.read.seq < entered.seq { entered } else { to.read };
-        let delivered = to.delivered.max(entered.seq);
-        self.cursors_moved.insert((conversation, user), Cursor { delivered, read });
+        let read = if cursor.read.seq < entered.seq { entered } else { cursor.read };
+        Cursor { delivered: cursor.delivered.max(entered.seq), read }
+    }
+
+    /// Tells a connection of no cursor until [`State::release_cursors`]. What it reads from the store after this is
+    /// newer than everything that it was told; told of what moves meanwhile, it would hear of it after that.
+    pub fn hold_cursors(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.held.get_or_insert_default();
+        }
+    }
+
+    /// The connection has read where cursors are: tells those that moved meanwhile, as they are `now`, and from here
+    /// on what moves.
+    pub fn release_cursors(&mut self, key: Key, now: impl Fn(ConversationId, UserId, Cursor) -> Cursor) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let (held, me) = (connection.held.take(), connection.identity.user);
+        for ((conversation, user), to) in held.unwrap_or_default() {
+            if !self.is_member(conversation, me) {
+                continue;
+            }
+            let cursor = self.effective(conversation, user, now(conversation, user, to));
+            let receipt = self.receipt(conversation, user, cursor);
+            self.connections[key].hear(&receipt);
+        }
     }
 
     /// Asks where the cursors are that will be told at the next tick: a message of their owner may have moved them
@@ -529,32 +588,36 @@ impl State {
     }
 
     fn tell_cursors(&mut self) {
-        for ((id, user), cursor) in std::mem::take(&mut self.cursors_moved) {
-            let whole =
-                CursorMoved { conversation: id, user, delivered: cursor.delivered, read: cursor.read };
-            let signal = |moved| frame(&ServerFrame::Signal(ServerSignal::Cursor(moved)));
-            let own = signal(whole);
-            let keys = self.users.get(&user).map_or(&[][..], |user| &user.connections);
-            let hide_read = keys.iter().any(|key| self.connections[*key].identity.hide_read);
-            for key in keys {
-                self.connections[*key].outbox.signal(own.clone());
+        for ((conversation, user), cursor) in std::mem::take(&mut self.cursors_moved) {
+            let receipt = self.receipt(conversation, user, cursor);
+            let Self { connections, conversations, users, .. } = self;
+            for key in users.get(&user).map_or(&[][..], |user| &user.connections) {
+                connections[*key].hear(&receipt);
             }
-            let Some(conversation) = self.conversations.get(&id).filter(|c| c.members <= RECEIPT_MEMBERS_MAX)
-            else {
+            if receipt.theirs.is_none() {
                 continue;
-            };
-            let theirs = if hide_read {
-                signal(CursorMoved { read: Position::default(), ..whole })
-            } else {
-                own.clone()
-            };
-            for (key, _) in &conversation.online {
-                let connection = &self.connections[*key];
-                if connection.identity.user != user && self.is_member(id, user) {
-                    connection.outbox.signal(theirs.clone());
+            }
+            for (key, _) in conversations.get(&conversation).map_or(&[][..], |found| &found.online) {
+                if connections[*key].identity.user != user {
+                    connections[*key].hear(&receipt);
                 }
             }
         }
+    }
+
+    fn receipt(&self, conversation: ConversationId, user: UserId, cursor: Cursor) -> Receipt {
+        let signal = |moved| frame(&ServerFrame::Signal(ServerSignal::Cursor(moved)));
+        let whole = CursorMoved { conversation, user, delivered: cursor.delivered, read: cursor.read };
+        let own = signal(whole);
+        let is_small =
+            self.conversations.get(&conversation).is_some_and(|found| found.members <= RECEIPT_MEMBERS_MAX);
+        let keys = self.users.get(&user).map_or(&[][..], |user| &user.connections);
+        let hide_read = keys.iter().any(|key| self.connections[*key].identity.hide_read);
+        let theirs = (is_small && self.is_member(conversation, user)).then(|| match hide_read {
+            true => signal(CursorMoved { read: Position::default(), ..whole }),
+            false => own.clone(),
+        });
+        Receipt { conversation, user, cursor, own, theirs }
     }
 }
 

@@ -11,7 +11,7 @@ use chinwag_protocol::{
 
 use super::{
     outbox::{Next, OUTBOX_BYTES_MAX, Outbox},
-    state::{Identity, Opened, State},
+    state::{HELD_MAX, Identity, Opened, State},
 };
 
 const ROOM: ConversationId = ConversationId(5);
@@ -57,7 +57,14 @@ impl World {
         )
     }
 
+    /// A connection that has read where cursors are.
     fn connect(&mut self, user: UserId, session: u32, resume: Option<&[(LogId, Seq)]>) -> Option<Client> {
+        let client = self.open(user, session, resume)?;
+        self.state.release_cursors(client.key, |_, _, _| panic!("nothing has moved since"));
+        Some(client)
+    }
+
+    fn open(&mut self, user: UserId, session: u32, resume: Option<&[(LogId, Seq)]>) -> Option<Client> {
         let outbox = Arc::new(Outbox::default());
         let identity = Identity {
             user,
@@ -105,6 +112,15 @@ impl Client {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Whose read cursors were told, and where they are said to be.
+    fn cursors(&self) -> Vec<(UserId, Seq)> {
+        let moved = |frame| match frame {
+            ServerFrame::Signal(ServerSignal::Cursor(moved)) => Some((moved.user, moved.read.seq)),
+            _ => None,
+        };
+        self.frames().into_iter().filter_map(moved).collect()
     }
 
     /// What the frames read so far left to the store.
@@ -350,6 +366,85 @@ fn c1_a_cursor_is_told_as_it_is_when_it_is_told() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+fn read(seq: u32) -> Cursor {
+    Cursor { delivered: Seq(seq), read: at(seq) }
+}
+
+/// A tick's cursor waits in the outbox while the connection reads a newer one from the store; it writes what it has
+/// read and then looks into its outbox.
+#[test]
+fn c1_a_tick_while_a_connection_reads_its_cursors_tells_nothing_older_after_them() {
+    let mut world = World::default();
+    world.join(ANNA, 1);
+    world.join(BEE, 1);
+    let own = [(LOG, Seq(2)), (LogId::User(ANNA), Seq(0)), (LogId::Directory, Seq(0))];
+    for resume in [None, Some(&own[..])] {
+        let anna = world.open(ANNA, 1, resume).unwrap();
+        world.state.cursor_moved(ROOM, ANNA, read(3));
+        world.state.cursor_moved(ROOM, BEE, read(3));
+        world.state.tick();
+        // Here the connection reads that Anna's is at 4, and passes it on.
+        assert_eq!(anna.cursors(), vec![]);
+        // Bee's has moved meanwhile, and is told once, as it is now.
+        let now = |_, user, to| if user == ANNA { read(4) } else { to };
+        world.state.release_cursors(anna.key, now);
+        assert_eq!(anna.cursors(), vec![(ANNA, Seq(4)), (BEE, Seq(3))]);
+        world.state.cursor_moved(ROOM, ANNA, read(5));
+        world.state.tick();
+        assert_eq!(anna.cursors(), vec![(ANNA, Seq(5))], "as it moves");
+    }
+}
+
+#[test]
+fn c1_a_connection_that_lost_signals_reads_its_cursors_between_two_ticks() {
+    let mut world = World::default();
+    world.join(ANNA, 1);
+    let anna = world.connect(ANNA, 1, None).unwrap();
+    world.state.cursor_moved(ROOM, ANNA, read(3));
+    world.state.tick();
+    world.state.hold_cursors(anna.key);
+    world.state.hold_cursors(anna.key);
+    world.state.cursor_moved(ROOM, ANNA, read(4));
+    world.state.tick();
+    assert_eq!(anna.cursors(), vec![(ANNA, Seq(3))], "what was told before is written before");
+    world.state.release_cursors(anna.key, |_, _, _| read(5));
+    assert_eq!(anna.cursors(), vec![(ANNA, Seq(5))]);
+    world.state.release_cursors(anna.key, |_, _, _| panic!("nothing is held"));
+}
+
+#[test]
+fn m1_cursors_that_were_held_are_not_told_to_who_left_meanwhile() {
+    let mut world = World::default();
+    world.join(ANNA, 1);
+    world.join(BEE, 1);
+    let bee = world.open(BEE, 2, None).unwrap();
+    world.state.cursor_moved(ROOM, ANNA, read(2));
+    world.state.tick();
+    world.record(LOG, BEE, Event::Left { user: BEE });
+    world.state.release_cursors(bee.key, |_, _, to| to);
+    assert_eq!(bee.cursors(), vec![]);
+}
+
+#[test]
+fn b1_cursors_are_held_up_to_a_bound_and_then_lost_as_signals_are() {
+    let mut world = World::default();
+    let rooms = u32::try_from(HELD_MAX).unwrap() + 1;
+    for room in 1..=rooms {
+        let joined = Event::Joined { user: ANNA, role: Role::Member, since: Seq(1), how: JoinedBy::Joining };
+        world.record(LogId::Conversation(ConversationId(room)), ANNA, joined);
+    }
+    let anna = world.open(ANNA, 1, None).unwrap();
+    let move_in = |world: &mut World, rooms: u32| {
+        (1..=rooms).for_each(|room| world.state.cursor_moved(ConversationId(room), ANNA, read(1)));
+        world.state.tick();
+    };
+    move_in(&mut world, rooms - 1);
+    move_in(&mut world, rooms - 1);
+    assert!(!anna.outbox.signals_were_lost());
+    move_in(&mut world, rooms);
+    assert!(anna.outbox.signals_were_lost(), "the connection reads them again");
 }
 
 #[test]

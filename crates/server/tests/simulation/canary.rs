@@ -19,6 +19,8 @@ pub(crate) enum Canary {
     SnapshotThenSubscribe,
     /// C1: the last cursor wins instead of the farthest.
     CursorOverwritten,
+    /// C1: the hub tells cursors while a connection reads where they are.
+    CursorsNotHeld,
     /// M4: an ended session keeps its connections.
     RevokeWithoutClosing,
     /// D5: a definite refusal is told and not kept, so that a copy that comes later is done.
@@ -28,7 +30,7 @@ pub(crate) enum Canary {
 }
 
 impl Canary {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AckBeforeCommit,
         Self::DedupeForgottenAtCrash,
         Self::MissingForgotten,
@@ -37,6 +39,7 @@ impl Canary {
         Self::CatchUpWithoutRight,
         Self::SnapshotThenSubscribe,
         Self::CursorOverwritten,
+        Self::CursorsNotHeld,
         Self::RevokeWithoutClosing,
         Self::RefusalForgotten,
         Self::ReadForgottenAtCut,
@@ -52,7 +55,7 @@ impl Canary {
             Self::MissingForgotten | Self::ResumeSkipsOne => &["L1", "L3"],
             Self::MembershipAtSubscribeOnly | Self::CatchUpWithoutRight => &["M1"],
             Self::SnapshotThenSubscribe => &["L3"],
-            Self::CursorOverwritten => &["C1"],
+            Self::CursorOverwritten | Self::CursorsNotHeld => &["C1"],
             Self::RevokeWithoutClosing => &["M4"],
             Self::RefusalForgotten => &["D5"],
             Self::ReadForgottenAtCut => &["L3"],

@@ -31,6 +31,7 @@ use crate::{
     world::Rare,
 };
 
+type Holding = Pin<Box<dyn Future<Output = ()>>>;
 type Opening = Pin<Box<dyn Future<Output = Option<Opened>>>>;
 
 /// What the connection waits for.
@@ -64,6 +65,9 @@ enum Phase {
         cursors: Slot<Vec<CursorMoved>>,
         announce: bool,
     },
+    Holding {
+        holding: Holding,
+    },
     Over,
 }
 
@@ -73,10 +77,12 @@ enum Page {
     Pushing { last: Seq, more: bool },
 }
 
+/// What a client is to be told once it has everything that was in its outbox.
 #[derive(Clone, Copy, PartialEq)]
-enum Start {
-    Fresh,
-    Resumed,
+enum Due {
+    CaughtUp,
+    CursorsAndCaughtUp,
+    Cursors,
 }
 
 /// What a connection works with.
@@ -106,7 +112,7 @@ pub(crate) struct Link {
     token: [u8; 32],
     actor: Option<Actor>,
     key: Option<Key>,
-    start: Option<Start>,
+    due: Option<Due>,
     /// Cursors as they were told by the hub on this connection.
     pub(crate) told: BTreeMap<(ConversationId, UserId), CursorMoved>,
     /// Conversations at the beginning, for the canary that never asks again.
@@ -129,7 +135,7 @@ impl Link {
             token,
             actor: None,
             key: None,
-            start: None,
+            due: None,
             told: BTreeMap::new(),
             subscribed: Vec::new(),
         }
@@ -149,6 +155,7 @@ impl Link {
             Phase::CatchingUp { page: Page::Pushing { .. }, .. } => Some(Wait::PushingMissed),
             Phase::CatchingUp { .. } => Some(Wait::CatchingUp),
             Phase::Cursors { .. } => Some(Wait::Cursors),
+            Phase::Holding { .. } => Some(Wait::Holding),
             Phase::Talking | Phase::Over => None,
         };
         let others = [
@@ -256,7 +263,9 @@ impl Link {
                     Ok(false)
                 }
                 Some(found) => {
-                    self.welcome(around, found?);
+                    let found = found?;
+                    self.release_cursors(around);
+                    self.welcome(around, found);
                     Ok(true)
                 }
             },
@@ -269,12 +278,25 @@ impl Link {
                     for moved in found? {
                         self.sending.push_back(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
                     }
+                    self.release_cursors(around);
                     if announce {
                         self.sending.push_back(frame(&ServerFrame::CaughtUp {}));
                     }
                     Ok(true)
                 }
             },
+            Phase::Holding { mut holding } => {
+                match holding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Pending => {
+                        self.phase = Phase::Holding { holding };
+                        Ok(false)
+                    }
+                    Poll::Ready(()) => {
+                        self.due = Some(Due::Cursors);
+                        Ok(true)
+                    }
+                }
+            }
             Phase::CatchingUp { missing, page } => self.catch_up(around, chance, missing, page),
             Phase::Talking => self.talk(around, chance),
         }
@@ -337,6 +359,9 @@ impl Link {
             Some(Opened::Fresh(key)) => {
                 self.key = Some(*key);
                 self.actor = Some(actor.clone());
+                if around.canary == Some(Canary::CursorsNotHeld) || early.is_some() {
+                    self.release_cursors(around);
+                }
                 match early {
                     Some(snapshot) => self.welcome(around, snapshot),
                     None => {
@@ -349,7 +374,10 @@ impl Link {
                 self.key = Some(*key);
                 self.subscribe(around, actor.user);
                 self.actor = Some(actor);
-                self.start = Some(Start::Resumed);
+                if around.canary == Some(Canary::CursorsNotHeld) {
+                    self.release_cursors(around);
+                }
+                self.due = Some(Due::CursorsAndCaughtUp);
                 self.sending
                     .push_back(frame(&ServerFrame::Resumed(Resumed { session, heartbeat_ms: 20_000 })));
             }
@@ -367,7 +395,7 @@ impl Link {
 
     fn welcome(&mut self, around: &Around<'_>, snapshot: Snapshot) {
         self.subscribe(around, snapshot.me.id);
-        self.start = Some(Start::Fresh);
+        self.due = Some(Due::CaughtUp);
         let welcome = Welcome { epoch: around.disk.epoch(), heartbeat_ms: 20_000, snapshot };
         self.sending.push_back(frame(&ServerFrame::Welcome(Box::new(welcome))));
     }
@@ -393,14 +421,14 @@ impl Link {
                     self.end(*closing, around.hub);
                     return Ok(true);
                 }
-                Next::Wait => match self.start.take() {
-                    Some(Start::Resumed) => {
-                        self.ask_cursors(around, true);
+                Next::Wait => match self.due.take() {
+                    Some(Due::CaughtUp) => self.sending.push_back(frame(&ServerFrame::CaughtUp {})),
+                    Some(due) => {
+                        self.ask_cursors(around, due == Due::CursorsAndCaughtUp);
                         return Ok(true);
                     }
-                    Some(Start::Fresh) => self.sending.push_back(frame(&ServerFrame::CaughtUp {})),
                     None if self.outbox.signals_were_lost() => {
-                        self.ask_cursors(around, false);
+                        self.hold_cursors(around);
                         return Ok(true);
                     }
                     None => {}
@@ -424,7 +452,23 @@ impl Link {
         Ok(moved)
     }
 
+    fn hold_cursors(&mut self, around: &Around<'_>) {
+        let (hub, key) = (around.hub.clone(), self.key.expect("signed in"));
+        if around.canary == Some(Canary::CursorsNotHeld) {
+            self.due = Some(Due::Cursors);
+            return;
+        }
+        let mut holding: Holding = Box::pin(async move { hub.hold_cursors(key).await });
+        let _ = holding.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.phase = Phase::Holding { holding };
+    }
+
+    fn release_cursors(&self, around: &Around<'_>) {
+        around.hub.release_cursors(self.key.expect("signed in"));
+    }
+
     fn ask_cursors(&mut self, around: &Around<'_>, announce: bool) {
+        self.outbox.signals_were_lost();
         let actor = self.actor.clone().expect("signed in");
         let cursors = around.disk.ask(move |reader| reading::own_cursors(reader, &actor));
         self.phase = Phase::Cursors { cursors, announce };

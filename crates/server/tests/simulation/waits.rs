@@ -19,6 +19,8 @@ pub(crate) enum Wait {
     PushingMissed,
     /// One's own cursors were being read.
     Cursors,
+    /// The hub was asked to hold cursors back.
+    Holding,
     /// Frames had been taken out of an outbox, and were being written.
     Writing,
     /// A frame had been written in part.
@@ -48,7 +50,7 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Hello,
         Self::LookingUp,
         Self::Opening,
@@ -56,6 +58,7 @@ impl Wait {
         Self::CatchingUp,
         Self::PushingMissed,
         Self::Cursors,
+        Self::Holding,
         Self::Writing,
         Self::HalfWritten,
         Self::Written,

@@ -17,8 +17,8 @@ use chinwag_domain::{
     port::{Done, Verdict},
 };
 use chinwag_protocol::{
-    ConversationId, Entry, Event, LogId, Millis, Registration, Seq, ServerFrame, ServerSignal, SessionId,
-    UserId,
+    ConversationId, CursorMoved, Entry, Event, LogId, Millis, Registration, Seq, ServerFrame, ServerSignal,
+    SessionId, UserId,
 };
 use chinwag_server::{
     hub::{self, Clock, Hub, Inbox, frame},
@@ -284,7 +284,7 @@ impl World {
         }
         if let Some(server) = self.server.as_mut().filter(|server| now.0 - server.ticked_at.0 >= 200) {
             server.ticked_at = now;
-            server.state.tick();
+            server.inbox.tick(&mut server.state, &self.store);
         }
         if self.disk.is_stopped() && self.server.is_some() && self.chance.one_in(10) {
             self.crash();
@@ -456,11 +456,20 @@ impl World {
         self.stir(bytes);
         let user = self.devices[chosen].user;
         self.note(|| format!("device {chosen} of {user} hears {told:?}"));
-        if let ServerFrame::Signal(ServerSignal::Cursor(moved)) = &*told
-            // One's own may come by two ways, from the store and by way of the hub; the client keeps the larger.
-            && moved.user != user
-        {
-            self.oracle.cursor(&mut self.links[index].told, *moved);
+        let known = &mut self.links[index].told;
+        match &*told {
+            ServerFrame::Signal(ServerSignal::Cursor(moved)) => self.oracle.cursor(known, *moved),
+            ServerFrame::Welcome(welcome) => {
+                for view in &welcome.snapshot.conversations {
+                    let Some(mine) = &view.mine else { continue };
+                    let (conversation, delivered) = (view.id, Seq::ZERO);
+                    known.insert(
+                        (conversation, user),
+                        CursorMoved { conversation, user, delivered, read: mine.read },
+                    );
+                }
+            }
+            _ => {}
         }
         self.devices[chosen].hear(&told, now, &mut self.oracle, out).err()
     }

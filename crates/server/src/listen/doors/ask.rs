@@ -156,6 +156,7 @@ async fn sit(gate: &Gate, token: Option<String>, keeps: bool) -> Result<Slow, Re
     };
     let signed_in = SignedIn { actor, key, hub, outbox, messenger };
     let snapshot = Box::new(signed_in.messenger.snapshot(&signed_in.actor).await?);
+    signed_in.hub.release_cursors(signed_in.key);
     let (told, behind) = positions(&snapshot, signed_in.messenger.delivered(&signed_in.actor).await?);
     gate.refresh(&snapshot);
     snapshot.users.iter().chain([&snapshot.me]).for_each(|profile| gate.introduce(profile));
