@@ -104,7 +104,7 @@ impl Store for SqliteStore {
         self.beside.cursors.move_to((conversation, user), to, load).unwrap_or_else(|stop| {
             tracing::error!(%conversation, %user, error = %stop, "cannot load a cursor");
             self.beside.cursors.advance((conversation, user), to);
-            to
+            self.beside.cursors.known((conversation, user)).unwrap_or(to)
         })
     }
 
