@@ -127,6 +127,15 @@ pub enum Request {
         /// What.
         text: String,
     },
+    /// Has the built-in bot tell a user something, once for each `client_id`.
+    Notify {
+        /// Whom.
+        user: UserId,
+        /// The same for the same notice, however often it is asked for.
+        client_id: String,
+        /// What.
+        text: String,
+    },
     /// Starts a session for a user whose password was found right.
     SignIn {
         /// Who.

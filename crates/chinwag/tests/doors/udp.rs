@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chinwag_protocol::{Answer, ConversationId, Query};
+use chinwag_protocol::{Answer, ConversationId, Query, UserId};
 
 use crate::support::{BINARY, PATIENCE, Person, Server, folder};
 
@@ -251,6 +251,10 @@ fn udp_ack_nobody_takes_a_name_with_a_password() {
     assert_eq!(&buffer[..count], b"registered [Welcome, You are registered.]");
     let anna = Person::sign_in(server.address, "anna").expect("her password");
     assert!(texts(&anna, EVERYONE).is_empty());
+    // She is told, once an hour: the hour may have changed meanwhile.
+    let told = texts(&anna, anna.direct(UserId(1)));
+    assert!((1..=2).contains(&told.len()), "{told:?}");
+    assert!(told[0].starts_with("Somebody at 127.0.0.1 tried to come in by your name"), "{told:?}");
 }
 
 #[test]

@@ -51,7 +51,19 @@ pub fn message(plan: &mut Plan<'_>, from: UserId, to: UserId, client_id: &str, s
     if plan.relation(to, from)?.blocked {
         return Err(Refused::forbidden("blocked", "the receiver has blocked the sender").into());
     }
-    let conversation = direct(plan, &sender, &receiver)?;
+    said_once(plan, &sender, &receiver, client_id, said)
+}
+
+/// Records what somebody said to somebody in their direct conversation, unless it was recorded before.
+pub(super) fn said_once(
+    plan: &mut Plan<'_>,
+    sender: &User,
+    receiver: &User,
+    client_id: &str,
+    said: &str,
+) -> Known<Done> {
+    let (from, to) = (sender.id, receiver.id);
+    let conversation = direct(plan, sender, receiver)?;
     let command = Command::OpenDirect { user: to };
     let fingerprint = Some(idempotency::fingerprint(&(from, to, said)));
     let prepared = Prepared { fingerprint, ..Prepared::default() };

@@ -33,6 +33,7 @@ pub mod invite;
 pub mod membership;
 pub mod message;
 pub mod naming;
+pub mod notice;
 pub mod rights;
 pub mod sessions;
 
@@ -56,6 +57,7 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
         Request::ImportMessage { from, to, client_id, text } => {
             import::message(plan, *from, *to, client_id, text)
         }
+        Request::Notify { user, client_id, text } => notice::tell(plan, *user, client_id, text),
         Request::SignIn { user, prepared, device, door } => {
             sessions::sign_in(plan, *user, prepared, device, door)
         }

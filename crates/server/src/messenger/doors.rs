@@ -1,9 +1,12 @@
 //! What only doors ask: the bot without a conversation, and from where a client goes on that keeps nothing.
 
+use std::net::IpAddr;
+
 use chinwag_domain::{
-    Actor,
+    Actor, Request,
     bots::{self, Asked},
-    reading,
+    names, reading,
+    record::Owner,
 };
 use chinwag_protocol::{Answer, ConversationId, Profile, Query, Refused, Seq, UserId};
 
@@ -37,5 +40,21 @@ impl Messenger {
             Answer::Users(profiles) => Ok(profiles),
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Tells whoever has a name that somebody else tried to come in by it; once an hour for each door.
+    ///
+    /// What comes of it nobody waits for: who is told, and whether, is not the asker's business.
+    pub async fn warn_owner(&self, handle: &str, peer: IpAddr, door: &str) {
+        const HOUR: i64 = 3_600_000;
+        let key = names::fold(handle);
+        let owner = self.read(move |reader| Ok(reader.name(&key)?.map(|name| name.owner))).await;
+        let Ok(Some(Owner::User(user))) = owner else { return };
+        let client_id = format!("tried-{user}-{door}-{}", self.now().0 / HOUR);
+        let text = format!(
+            "Somebody at {peer} tried to come in by your name at the door {door} of this server, and was refused. \
+             You are told of this once an hour."
+        );
+        self.transact(Request::Notify { user, client_id, text }, |_verdict| {});
     }
 }

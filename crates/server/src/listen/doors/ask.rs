@@ -109,10 +109,15 @@ async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Re
             Some(poem) => Ok(Slow::Given(Given::Text(poem))),
             None => Err(Refused::new(Kind::NotFound, "no_such_poem", "there is no such poem")),
         },
-        Question::Guest { handle } => {
-            let guest = messenger.guest(&handle, ip, gate.name, gate.config.open).await?;
-            sit(gate, guest.token, false).await
-        }
+        Question::Guest { handle } => match messenger.guest(&handle, ip, gate.name, gate.config.open).await {
+            Ok(guest) => sit(gate, guest.token, false).await,
+            Err(refused) => {
+                if refused.code == "handle_taken" {
+                    messenger.warn_owner(&handle, ip, gate.name).await;
+                }
+                Err(refused)
+            }
+        },
         Question::Command(_) | Question::Query(_) | Question::SignOut {} => {
             unreachable!("these are answered without a task")
         }
