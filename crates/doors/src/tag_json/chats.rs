@@ -156,3 +156,46 @@ impl Dates {
         at.filter(|at| *at <= entry.at.0.saturating_add(Self::AHEAD_MAX_MS)).unwrap_or(entry.at.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chinwag_protocol::{Event, LogId, Millis, Seq};
+
+    use super::*;
+
+    fn entry(by: u32, client_id: &str) -> Entry {
+        Entry {
+            log: LogId::Conversation(ConversationId(7)),
+            seq: Seq(1),
+            at: Millis(1_795_262_400_000),
+            by: UserId(by),
+            client_id: Some(client_id.to_owned()),
+            event: Event::Hidden {},
+        }
+    }
+
+    #[test]
+    fn a_date_is_its_senders_and_the_first_that_came() {
+        let mut dates = Dates::default();
+        dates.note(UserId(2), "a", 5);
+        dates.note(UserId(2), "a", 6);
+        dates.note(UserId(3), "a", 7);
+        assert_eq!([2, 3, 4].map(|by| dates.of(&entry(by, "a"))), [5, 7, 1_795_262_400_000]);
+        for number in 0..Dates::MOST {
+            dates.note(UserId(4), &number.to_string(), 8);
+        }
+        assert_eq!((dates.of.len(), dates.order.len()), (Dates::MOST, Dates::MOST));
+        assert_eq!(dates.of(&entry(2, "a")), 1_795_262_400_000, "it had to make room");
+    }
+
+    #[test]
+    fn a_name_of_any_length_makes_a_name_of_ours() {
+        let longest = "x".repeat(55);
+        assert_eq!(client_id(&longest), format!("tag_json:{longest}"));
+        for long in ["y".repeat(56), "z".repeat(10_000), "\u{7}".to_owned()] {
+            let own = client_id(&long);
+            assert!(own.starts_with("tag_json#") && own.len() <= 64 && own == client_id(&long), "{own}");
+        }
+        assert_ne!(client_id(&"y".repeat(56)), client_id(&"y".repeat(57)));
+    }
+}

@@ -148,3 +148,113 @@ impl Door for TagJson {
         self.shared.out.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chinwag_protocol::Millis;
+    use serde_json::{Value, from_value, json};
+
+    use super::{session::WAITING_MAX, *};
+    use crate::{Given, Mode};
+
+    /// Two users in a call, each at a link of his number, and what is said on the link of the second.
+    struct Two(TagJson);
+
+    impl Two {
+        fn new() -> Self {
+            let settings = Settings {
+                open: false,
+                register: true,
+                mode: Mode::Direct,
+                trusted_networks: Vec::new(),
+                listen: "127.0.0.1:7767".parse().unwrap(),
+                web: String::new(),
+                started_at: Millis(1),
+                zone: jiff::tz::TimeZone::UTC,
+            };
+            let mut two = Self(TagJson::new(settings));
+            let profile = |id: u32| json!({ "id": id, "handle": format!("user{id}"), "name": "", "hue": 0, "kind": "person" });
+            for id in [1, 2] {
+                let link = LinkId(id);
+                let profile = profile(id);
+                two.hear(Input::Profile { profile: &from_value(profile.clone()).unwrap() });
+                two.hear(Input::Opened { link, peer: "127.0.0.1:4000".parse().unwrap(), dial: None });
+                two.say(id, &json!({ "action": "login", "id": format!("user{id}"), "key": "k" }));
+                let call = json!({ "call": 3, "by": 1, "at": 1, "media": "audio" });
+                let room = json!({ "id": 9, "kind": "direct", "name": "", "topic": "", "public": false,
+                    "history": "all", "posting": "everyone", "direct": [1, 2], "members": 2,
+                    "head": { "seq": 3, "messages": 0 }, "call": call });
+                let snapshot = json!({ "me": profile, "session": id, "settings": {}, "conversations": [room],
+                    "users": [profile], "contacts": [], "blocked": [], "positions": [] });
+                let snapshot = Box::new(from_value(snapshot).unwrap());
+                two.hear(Input::Answered { ask: AskId(id.into()), result: Ok(Given::SignedIn(snapshot)) });
+                two.hear(Input::Drained { link });
+            }
+            two.0.handle(Input::Woken, Moment(Duration::from_millis(300)));
+            two.outputs();
+            two
+        }
+
+        fn outputs(&mut self) -> Vec<Output> {
+            std::iter::from_fn(|| self.0.poll()).collect()
+        }
+
+        fn hear(&mut self, input: Input<'_>) -> Vec<Output> {
+            self.0.handle(input, Moment::default());
+            self.outputs()
+        }
+
+        fn say(&mut self, link: u32, tag: &Value) -> Vec<Output> {
+            let bytes = format!("{tag}<TAG>").into_bytes();
+            self.hear(Input::Bytes { link: LinkId(link), bytes: &bytes })
+        }
+    }
+
+    #[test]
+    fn frames_for_a_slow_client_are_dropped_rather_than_piling_up() {
+        let mut two = Two::new();
+        let frame = |two: &mut Two, size: usize| {
+            let tag = json!({ "action": "CALL", "recipient": "user2", "data": "A".repeat(size) });
+            let said = two.say(1, &tag);
+            assert!(
+                said.iter().all(|output| matches!(output, Output::Send { link: LinkId(2), .. })),
+                "{said:?}"
+            );
+            said.len()
+        };
+        let sent: usize = (0..20).map(|_| frame(&mut two, 300 * 1024)).sum();
+        assert_eq!(sent, 3, "three of them are less than a mebibyte");
+        two.hear(Input::Drained { link: LinkId(2) });
+        assert_eq!(frame(&mut two, 900 * 1024), 1);
+        assert_eq!(frame(&mut two, 900 * 1024), 0);
+    }
+
+    #[test]
+    fn what_waits_while_a_request_is_answered_is_bounded() {
+        let mut two = Two::new();
+        let upload = json!({ "action": "CHAT", "type": "CONTACT", "recipient": "user2", "chat": "IMAGE", "data": "AAAA" });
+        assert!(matches!(two.say(1, &upload).as_slice(), [Output::Ask { .. }]));
+        let piece = vec![b' '; 64 * 1024];
+        let closes = |said: &[Output]| said.iter().any(|output| matches!(output, Output::Close { .. }));
+        let pieces = (1..).find(|_| closes(&two.hear(Input::Bytes { link: LinkId(1), bytes: &piece })));
+        assert_eq!(pieces, Some(64), "four mebibytes are too much together with the mark before them");
+        assert_eq!(two.0.sessions[&LinkId(1)].tags.len(), WAITING_MAX + 5);
+        two.hear(Input::Bytes { link: LinkId(1), bytes: &piece });
+        assert_eq!(two.0.sessions[&LinkId(1)].tags.len(), WAITING_MAX + 5, "nothing is kept after that");
+    }
+
+    #[test]
+    fn whoever_goes_leaves_nothing_behind() {
+        let mut two = Two::new();
+        two.say(1, &json!({ "action": "ADD", "type": "CONTACT", "user_id": "user2" }));
+        assert_eq!((two.0.shared.asks.len(), two.0.shared.here.len()), (1, 2));
+        two.hear(Input::Closed { link: LinkId(1) });
+        two.hear(Input::Closed { link: LinkId(2) });
+        let shared = &two.0.shared;
+        assert!(shared.asks.is_empty() && shared.here.is_empty() && two.0.sessions.is_empty());
+        let said = two.hear(Input::Woken);
+        assert!(said.is_empty(), "{said:?}");
+    }
+}

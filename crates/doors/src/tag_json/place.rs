@@ -284,3 +284,38 @@ pub(super) fn kind_of(room: &Room) -> Kind {
         _ => Kind::Group,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::from_value;
+
+    use super::*;
+
+    fn page(ids: impl Iterator<Item = u32>) -> Vec<MemberView> {
+        let member = |id| {
+            let profile =
+                json!({ "id": id, "handle": format!("user{id}"), "name": "", "hue": 0, "kind": "person" });
+            let member =
+                json!({ "profile": profile, "role": "member", "joined_at": 1, "delivered": 0, "read": 0 });
+            from_value(member).unwrap()
+        };
+        ids.map(member).collect()
+    }
+
+    #[test]
+    fn the_members_of_a_large_group_are_asked_for_page_by_page() {
+        let after = |question: Option<Question>| match question {
+            Some(Question::Query(Query::Members { after, .. })) => Some(after.0),
+            None => None,
+            other => panic!("{other:?}"),
+        };
+        let (mut roll, question) = Roll::new(ConversationId(7));
+        assert_eq!(after(Some(question)), Some(0));
+        assert_eq!(after(roll.take(page(1..=200))), Some(200));
+        assert_eq!(after(roll.take(page(201..=399))), None);
+        assert_eq!(roll.members.len(), 399);
+        let (mut roll, _) = Roll::of(ConversationId(7), 300);
+        assert_eq!(after(roll.take(page(1..=200))), Some(200));
+        assert_eq!(after(roll.take(page(201..=400))), None, "no more than were wanted, but for the page");
+    }
+}

@@ -17,7 +17,7 @@ use crate::{AskId, Given, LinkId, Moment, Output, Question};
 const STRIKES_MAX: u32 = 3;
 
 /// What may wait to be read while a request is being answered.
-const WAITING_MAX: usize = 4 * TAG_MAX;
+pub(super) const WAITING_MAX: usize = 4 * TAG_MAX;
 
 /// Whom a client watches: as many as the server lets it.
 const WATCHED_MAX: usize = 500;
@@ -119,9 +119,14 @@ impl Session {
 
     /// Bytes of the client.
     pub(super) fn bytes(&mut self, bytes: &[u8], now: Moment, shared: &mut Shared) {
+        // Of whoever is being put out nothing is read.
+        if self.strikes >= STRIKES_MAX {
+            return;
+        }
         self.tags.feed(bytes);
         self.go_on(now, shared);
         if self.tags.len() > WAITING_MAX {
+            self.strikes = STRIKES_MAX;
             self.close(shared);
         }
     }
