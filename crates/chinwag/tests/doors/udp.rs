@@ -205,6 +205,29 @@ fn udp_ack_an_old_client_talks_with_ours_and_with_the_web() {
 }
 
 #[test]
+fn udp_ack_much_that_waited_comes_once_and_in_order() {
+    const WAITING: usize = 300;
+    let folder = folder();
+    let limits = "[limits]\nmessages_per_account = { per_s = 1e6, burst = 1000000 }\ncommands_per_account = { per_s = 1e6, burst = 1000000 }\n";
+    let (server, at) = server(folder.path(), &format!("listen = '127.0.0.1:0'\n{limits}"));
+    let anna = server.register("anna");
+    let mut x = Console::ours("x", at);
+    x.shows("[client table updated.]");
+    x.type_in("dereg x");
+    x.shows("[You are Offline. Bye.]");
+    for number in 0..WAITING {
+        anna.post(EVERYONE, &format!("n{number}"), &format!("number {number}")).expect("a member");
+    }
+    x.type_in("reg x");
+    let last = format!("number {}", WAITING - 1);
+    x.until(|line| line.ends_with(&last));
+    let shown: Vec<&String> = x.lines.iter().filter(|line| line.contains(" number ")).collect();
+    assert_eq!(shown.len(), WAITING);
+    assert!(shown.iter().enumerate().all(|(at, line)| line.ends_with(&format!(" number {at}"))), "{shown:?}");
+    assert_eq!(x.ends(), Some(0));
+}
+
+#[test]
 fn udp_ack_clients_go_on_after_the_server_was_killed() {
     let folder = folder();
     let (server, at) = server(folder.path(), "listen = '127.0.0.1:0'\n");

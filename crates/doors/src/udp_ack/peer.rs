@@ -63,6 +63,9 @@ pub(super) struct Place {
     pub(super) caught_up: bool,
     /// "You have messages" was said.
     pub(super) has_messages: bool,
+    /// Messages told of those that waited; and whether the next ones are to wait a moment more.
+    pub(super) waited: u32,
+    pub(super) pauses: bool,
     pub(super) push: Option<Push>,
 }
 
@@ -281,7 +284,16 @@ impl Peer {
 
 impl Place {
     pub(super) fn new(seat: Seat) -> Self {
-        Self { seat, posts: 0, tabled: false, caught_up: false, has_messages: false, push: None }
+        Self {
+            seat,
+            posts: 0,
+            tabled: false,
+            caught_up: false,
+            has_messages: false,
+            waited: 0,
+            pauses: false,
+            push: None,
+        }
     }
 
     pub(super) fn me(&self) -> UserId {

@@ -20,6 +20,11 @@ use crate::{Mode, Moment, Output, Question, Seat, words};
 const PUSH_AGAIN: Duration = Duration::from_millis(500);
 const PUSHES_MAX: u32 = 5;
 
+/// Waiting messages are not acknowledged, so a system that holds a few hundred datagrams for a program must not be
+/// sent more than the program has time to take.
+const WAITING_AT_ONCE: u32 = 32;
+const WAITING_PAUSE: Duration = Duration::from_millis(50);
+
 /// Users in a newcomer's table.
 const TABLE_MAX: u16 = 200;
 
@@ -53,7 +58,7 @@ impl Peer {
     pub(super) fn tabled(&mut self, shared: &mut Shared) {
         if let Some(place) = &mut self.place {
             place.tabled = true;
-            if place.push.is_none() {
+            if place.push.is_none() && !place.pauses {
                 shared.out.push_back(Output::Hold { link: self.link, hold: false });
             }
         }
@@ -128,6 +133,18 @@ impl Peer {
         }
         self.send(bytes, shared);
         self.delivered(delivers, shared);
+        self.pause(now, shared);
+    }
+
+    /// Lets the client take what waited for it.
+    fn pause(&mut self, now: Moment, shared: &mut Shared) {
+        let Some(place) = &mut self.place else { return };
+        place.waited += 1;
+        if place.waited.is_multiple_of(WAITING_AT_ONCE) {
+            place.pauses = true;
+            shared.timers.set(self.link, now + WAITING_PAUSE);
+            shared.out.push_back(Output::Hold { link: self.link, hold: true });
+        }
     }
 
     fn push(&mut self, now: Moment, shared: &mut Shared) {
@@ -140,7 +157,14 @@ impl Peer {
 
     /// Nothing was acknowledged in time.
     pub(super) fn woken(&mut self, now: Moment, shared: &mut Shared) {
-        let Some(push) = self.place.as_ref().and_then(|place| place.push.as_ref()) else { return };
+        let Some(place) = &mut self.place else { return };
+        if std::mem::take(&mut place.pauses) {
+            if place.tabled {
+                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+            }
+            return;
+        }
+        let Some(push) = &place.push else { return };
         if push.tries < PUSHES_MAX {
             return self.push(now, shared);
         }
