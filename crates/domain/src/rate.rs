@@ -7,6 +7,10 @@ use std::{collections::HashMap, hash::Hash};
 
 use crate::limits::{Limits, Rate};
 
+/// How far ahead of its rate somebody can get who is made to wait and not refused. Several connections of one
+/// account wait at the same time, so what each of them has taken must be owed, or each would go on at the full rate.
+const AHEAD_MAX_MS: f64 = 60_000.0;
+
 /// What one asker has used of a rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bucket {
@@ -36,6 +40,17 @@ impl Bucket {
         let (now, each_ms) = (now_ms as f64, 1000.0 / rate.per_s);
         let settled = self.settled_ms.max(now) + each_ms * f64::from(count);
         self.settled_ms = settled.min(now + each_ms * f64::from(rate.burst));
+    }
+
+    /// Counts `count` whether there is room or not, and answers after how many milliseconds one more could be had:
+    /// for so long nothing more is to be taken from whoever it was.
+    pub fn owe(&mut self, rate: &Rate, now_ms: u64, count: u32) -> u32 {
+        let (now, each_ms) = (now_ms as f64, 1000.0 / rate.per_s);
+        let burst_ms = each_ms * f64::from(rate.burst);
+        let settled = self.settled_ms.max(now) + each_ms * f64::from(count);
+        self.settled_ms = settled.min(now + burst_ms + AHEAD_MAX_MS);
+        let wait = self.settled_ms + each_ms - now - burst_ms;
+        if wait <= 1e-6 { 0 } else { whole_ms(wait) }
     }
 
     /// After how many milliseconds one more could be taken; zero if now.
@@ -99,6 +114,12 @@ impl<K: Hash + Eq> Buckets<K> {
         if let Some(bucket) = self.bucket(key, now_ms) {
             bucket.charge(&rate, now_ms, count);
         }
+    }
+
+    /// Counts `count` for `key` after the fact, and answers for how long it has to wait; see [`Bucket::owe`].
+    pub fn owe(&mut self, key: K, now_ms: u64, count: u32) -> u32 {
+        let rate = self.rate;
+        self.bucket(key, now_ms).map_or(0, |bucket| bucket.owe(&rate, now_ms, count))
     }
 
     /// After how many milliseconds `key` could take one more; zero if now.
@@ -292,6 +313,25 @@ mod tests {
                 assert!(granted as f64 <= 20.0 + 7.0 * (now - 1_000) as f64 / 1000.0 + 1e-3);
             }
         });
+    }
+
+    #[test]
+    fn however_many_wait_at_once_they_get_one_rate_together() {
+        let rate = Rate { per_s: 10.0, burst: 20 };
+        let mut bucket = Bucket::default();
+        // Nine connections, each of which takes one more as soon as its own wait is over.
+        let mut ready = [0_u64; 9];
+        let mut taken = 0;
+        for now in 0..10_000 {
+            for next in &mut ready {
+                if *next <= now {
+                    taken += 1;
+                    *next = now + u64::from(bucket.owe(&rate, now, 1).max(1));
+                }
+            }
+        }
+        // A burst, ten seconds of the rate, and one for each that waits.
+        assert!((120..=130).contains(&taken), "{taken}");
     }
 
     #[test]

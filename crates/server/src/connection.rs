@@ -274,7 +274,8 @@ impl Link {
     /// The life of a signed-in connection.
     async fn talk(&mut self, signed_in: &SignedIn, due: Due) -> Result<(), End> {
         let mut due = Some(due);
-        let mut texts = Vec::new();
+        // What was read and is not taken yet, because the client is ahead of its rate.
+        let mut texts: VecDeque<String> = VecDeque::new();
         let mut timer = Box::pin(sleep_until(self.heard_at + SILENCE_MAX));
         let outbox = Arc::clone(&self.outbox);
         loop {
@@ -301,21 +302,31 @@ impl Link {
             if !self.sending.is_empty() && self.write()? {
                 continue;
             }
-            let now = Instant::now();
+            let mut now = Instant::now();
+            while self.may_read(now)
+                && let Some(text) = texts.pop_front()
+            {
+                self.frame(signed_in, &text)?;
+                now = Instant::now();
+            }
             let deadline = self.deadline(now)?;
             if deadline < timer.deadline() || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            let interest = self.interest(now);
+            let interest = self.interest(now, texts.is_empty());
             tokio::select! {
                 ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
-                    if ready?.is_readable() && self.may_read(now) {
-                        // What came before a close in the same segment still counts.
-                        let read = self.read(&mut texts);
-                        for text in texts.drain(..) {
-                            self.frame(signed_in, &text)?;
+                    if ready?.is_readable() && self.may_read(now) && texts.is_empty() {
+                        let mut read = Vec::new();
+                        let outcome = self.read(&mut read);
+                        texts.extend(read);
+                        if let Err(end) = outcome {
+                            // What came before a close in the same segment still counts.
+                            for text in texts.drain(..) {
+                                self.frame(signed_in, &text)?;
+                            }
+                            return Err(end);
                         }
-                        read?;
                     }
                 }
                 () = outbox.changed() => {
@@ -359,8 +370,8 @@ impl Link {
         self.paused_until.is_none_or(|until| until <= now) && self.outbox.may_ask()
     }
 
-    fn interest(&self, now: Instant) -> Option<Interest> {
-        match (self.may_read(now), !self.sending.is_empty()) {
+    fn interest(&self, now: Instant, all_taken: bool) -> Option<Interest> {
+        match (self.may_read(now) && all_taken, !self.sending.is_empty()) {
             (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
             (true, false) => Some(Interest::READABLE),
             (false, true) => Some(Interest::WRITABLE),
@@ -454,11 +465,10 @@ impl Link {
         Ok(())
     }
 
-    /// Reads nothing more for so long. Pauses add up: what was read at once is paid for one by one.
+    /// Takes nothing more for so long.
     fn slow_down(&mut self, pause: Duration) {
         if !pause.is_zero() {
-            let now = Instant::now();
-            self.paused_until = Some(self.paused_until.map_or(now, |paused| paused.max(now)) + pause);
+            self.paused_until = self.paused_until.max(Some(Instant::now() + pause));
         }
     }
 

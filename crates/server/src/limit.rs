@@ -164,9 +164,9 @@ impl Limiter {
         let now = self.now();
         match command {
             Command::Post { conversation, .. } => {
-                self.messages.charge(user, now).max(self.conversations.charge(*conversation, now))
+                self.messages.owe(user, now).max(self.conversations.owe(*conversation, now))
             }
-            _ => self.commands.charge(user, now),
+            _ => self.commands.owe(user, now),
         }
     }
 
@@ -219,12 +219,12 @@ pub struct Pace {
 impl Pace {
     /// A frame came: how long to pause before reading on.
     pub fn frame(&mut self) -> Duration {
-        charge(&mut self.frames, &self.limits.frames_per_connection, millis_since(self.started))
+        owe(&mut self.frames, &self.limits.frames_per_connection, millis_since(self.started))
     }
 
     /// A ping came: how long to pause before reading on.
     pub fn ping(&mut self) -> Duration {
-        charge(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started))
+        owe(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started))
     }
 }
 
@@ -247,13 +247,17 @@ impl<K: Hash + Eq + Copy> Counter<K> {
     }
 
     /// Counts what happens in any case; answers the pause until the next would have been granted.
-    fn charge(&self, key: K, now: u64) -> Duration {
+    fn charge(&self, key: K, now: u64) {
+        if !self.lifted {
+            lock(&self.buckets).charge(key, now, 1);
+        }
+    }
+
+    fn owe(&self, key: K, now: u64) -> Duration {
         if self.lifted {
             return Duration::ZERO;
         }
-        let mut buckets = lock(&self.buckets);
-        buckets.charge(key, now, 1);
-        Duration::from_millis(buckets.wait_ms(&key, now).into())
+        Duration::from_millis(lock(&self.buckets).owe(key, now, 1).into())
     }
 
     fn wait(&self, key: &K, now: u64) -> u32 {
@@ -261,9 +265,8 @@ impl<K: Hash + Eq + Copy> Counter<K> {
     }
 }
 
-fn charge(bucket: &mut Bucket, rate: &Rate, now: u64) -> Duration {
-    bucket.charge(rate, now, 1);
-    Duration::from_millis(bucket.wait_ms(rate, now).into())
+fn owe(bucket: &mut Bucket, rate: &Rate, now: u64) -> Duration {
+    Duration::from_millis(bucket.owe(rate, now, 1).into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -207,12 +207,12 @@ impl Line {
         next
     }
 
-    /// Reads nothing more for so long. Pauses add up.
+    /// Reads nothing more for so long.
     pub(super) fn slow_down(&self, pause: Duration) {
         if !pause.is_zero() {
             let mut paced = lock(&self.pace);
             let now = Instant::now();
-            paced.until = Some(paced.until.map_or(now, |until| until.max(now)) + pause);
+            paced.until = paced.until.max(Some(now + pause));
         }
     }
 
