@@ -241,6 +241,7 @@ impl Client {
         let Some((name, text)) = words::first(rest).filter(|(_, text)| !text.trim().is_empty()) else {
             return self.line("[Correct Usage: send <name> <content>]");
         };
+        let text = text.trim();
         let Some(row) = self.table.get(name) else {
             return self.line(format!("[Couldn't find {name}]"));
         };
@@ -274,7 +275,8 @@ impl Client {
     }
 
     fn send_all(&mut self, text: &str, now: &Now) {
-        if text.trim().is_empty() {
+        let text = text.trim();
+        if text.is_empty() {
             return self.line("[Correct Usage: send_all <content>]");
         }
         let mark = self.number();

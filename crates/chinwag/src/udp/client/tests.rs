@@ -126,7 +126,7 @@ fn a_text_that_no_reader_takes_is_not_sent() {
 #[test]
 fn a_message_goes_from_client_to_client() {
     Bench::online().all(&[
-        ("send y hello   there\n", &["peer< send y hello   there x^___"]),
+        ("send  y   hello   there \n", &["peer< send y hello   there x^___"]),
         // An acknowledgement from elsewhere, or of somebody else's, is none.
         ("server> ack_on [Message received by y]", &[]),
         ("peer> ack_on [Message received by z]", &[]),
