@@ -134,7 +134,11 @@ impl Drop for Client {
 }
 
 fn serve(data: &Path) -> (Server, SocketAddr) {
-    let server = Server::start_with(data, &["--door", "socket_io=127.0.0.1:0"]);
+    serve_with(data, &["--door", "socket_io=127.0.0.1:0"])
+}
+
+fn serve_with(data: &Path, more: &[&str]) -> (Server, SocketAddr) {
+    let server = Server::start_with(data, more);
     let mut words = server.greeting.split_whitespace().skip_while(|word| *word != "socket_io").skip(1);
     let address = words.next().expect("the greeting names the door").trim_end_matches(':');
     let address = address.parse().expect("an address");
@@ -255,6 +259,36 @@ fn socket_io_client_lives_on_both_with_an_upgrade() {
 }
 
 #[test]
+fn the_early_dialect_needs_no_login_at_an_open_door() {
+    let folder = folder();
+    let file = folder.path().join("doors.toml");
+    std::fs::write(&file, "[doors.socket_io]\nlisten = \"127.0.0.1:0\"\nopen = true\n").expect("writable");
+    let (server, door) = serve_with(folder.path(), &["--config", file.to_str().expect("UTF-8")]);
+    let era = server.register("Era");
+    let mut bravo = Client::start(Library::Python, "polling", door);
+    bravo.order(&json!({"do": "contacts", "name": "Bravo"}));
+    assert_eq!(bravo.answer()["contacts"]["Era"], "Bravo&Era");
+    // A name that has a password is nobody's without it.
+    bravo.order(&json!({"do": "contacts", "name": "Era"}));
+    assert!(bravo.answer()["error"].is_string());
+    bravo.order(&json!({"do": "connect"}));
+    assert_eq!(bravo.answer(), json!("connected"));
+    bravo.emit("join", &json!({"client": "Bravo", "room": "Bravo&Era"}));
+    assert_eq!(bravo.answer(), json!({"result": "success"}));
+    bravo.wait_for("new_user_online", "Bravo");
+    let said = json!({"sender": "Bravo", "conversation_room": "Bravo&Era", "content": "hello era"});
+    bravo.emit("client_sends_message", &said);
+    assert_eq!(bravo.message(), ("Bravo".into(), "Bravo&Era".into(), "hello era".into()));
+    let Ok(Answer::User(profile)) = era.query(Query::Handle { handle: "Bravo".to_owned() }) else {
+        panic!("Bravo is a user of this server");
+    };
+    let room = era.direct(profile.id);
+    assert_eq!(era.texts(room).pop().map(|(_, text)| text).as_deref(), Some("hello era"));
+    era.post(room, "answer", "hello bravo").expect("a message");
+    assert_eq!(bravo.message(), ("Era".into(), "Bravo&Era".into(), "hello bravo".into()));
+}
+
+#[test]
 fn a_client_that_is_killed_while_it_polls_is_soon_gone() {
     let folder = folder();
     let (server, door) = serve(folder.path());
@@ -322,16 +356,28 @@ fn what_is_not_of_this_wire_is_refused() {
     assert!(missing.ends_with("{\"error\":\"Invalid Log In request\"}"), "{missing}");
 
     // A broken packet ends its own session; the next one gets on.
-    let sid = |opened: &str| {
+    let sid_of = |opened: &str| {
         opened.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
     };
     let (_, opened) = ask(door, OPEN, "");
-    let sid = sid(&opened).expect("a session");
+    let sid = sid_of(&opened).expect("a session");
     let path = format!("/socket.io/?transport=polling&EIO=4&sid={sid} HTTP/1.1");
     assert_eq!(ask(door, &format!("POST {path}"), "40{}").0, 200);
     assert!(ask(door, &format!("GET {path}"), "").1.contains("40{\"sid\":"), "connected");
     ask(door, &format!("POST {path}"), "42[\"__proto__\",{}]");
-    until("ended", || !ask(door, &format!("GET {path}"), "").1.ends_with("\r\n\r\n2"));
+    until("disconnected", || ask(door, &format!("GET {path}"), "").1.contains("41"));
+    // Two polls at once: the session ends, whichever of them the server takes for the wrong one.
+    let (_, opened) = ask(door, OPEN, "");
+    let twice = sid_of(&opened).expect("a session");
+    let twice = format!("/socket.io/?transport=polling&EIO=4&sid={twice} HTTP/1.1");
+    assert_eq!(ask(door, &format!("POST {twice}"), "40{}").0, 200);
+    ask(door, &format!("GET {twice}"), "");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| ask(door, &format!("GET {twice}"), ""));
+        until("ended", || ask(door, &format!("GET {twice}"), "").0 == 400);
+        first.join().expect("answered");
+    });
+
     let too_long = "4".repeat(128 * 1024 + 1);
     assert_eq!(ask(door, &format!("POST {path}"), &too_long).0, 413);
     assert_eq!(ask(door, OPEN, "").0, 200);
