@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     Findings,
-    book::{Book, Outcome},
+    book::{Book, Membership, Outcome},
 };
 use crate::history::{Record, Seen, What};
 
@@ -22,6 +22,7 @@ pub(super) fn check(book: &Book<'_>, in_time_us: u64, findings: &mut Findings) {
         match &record.what {
             What::Open { snapshot } => {
                 client.open = Some((line, record.ts_mono));
+                client.fresh = snapshot.is_some();
                 client.here.clear();
                 let Some(snapshot) = snapshot else { continue };
                 client.whole.clear();
@@ -69,6 +70,8 @@ struct Client {
     user: u32,
     /// The line and time at which the connection that is open began.
     open: Option<(usize, u64)>,
+    /// It began with a snapshot.
+    fresh: bool,
     /// Up to where there is nothing missing.
     whole: HashMap<String, u32>,
     /// The last entry of each log on this connection.
@@ -78,7 +81,7 @@ struct Client {
 impl Client {
     fn new(record: &Record) -> Self {
         let (whole, here) = (HashMap::new(), HashMap::new());
-        Self { user: record.user, open: None, whole, here }
+        Self { user: record.user, open: None, fresh: false, whole, here }
     }
 
     fn hear(&mut self, book: &Book<'_>, entry: &Seen, line: usize, told: u64, findings: &mut Findings) {
@@ -95,7 +98,7 @@ impl Client {
             let what = format!("{} {} came twice on one connection", entry.log, entry.seq);
             findings.add("K6", &[before.map_or(opened, |(_, at)| at), line], what);
         }
-        self.follow(book, entry, line, findings);
+        self.follow(book, entry, line, told, findings);
         if let ("entered", Some(conversation), Some(head)) =
             (entry.kind.as_str(), entry.subject, entry.number)
         {
@@ -105,11 +108,17 @@ impl Client {
     }
 
     /// Moves the mark up to which nothing is missing.
-    fn follow(&mut self, book: &Book<'_>, entry: &Seen, line: usize, findings: &mut Findings) {
+    fn follow(&mut self, book: &Book<'_>, entry: &Seen, line: usize, told: u64, findings: &mut Findings) {
+        let began = self.open.filter(|(_, since)| self.fresh && told <= since + AROUND_US);
         let Some(whole) = self.whole.get_mut(&entry.log) else {
-            // Nothing known of it yet: it begins where this user's membership does.
+            // Nothing known of it yet: it begins where this user's membership does. Or the snapshot was taken when
+            // the membership had ended already, but before what led to its end was told: then that may still come.
+            let may_begin = |m: &Membership| {
+                let is_over = m.joined < entry.seq && m.until.is_some_and(|until| entry.seq <= until);
+                m.joined == entry.seq || is_over && began.is_some_and(|(opened, _)| m.opened < opened)
+            };
             if let Some(conversation) = entry.conversation().filter(|id| book.finals.contains_key(id))
-                && !book.memberships(conversation, self.user).iter().any(|m| m.joined == entry.seq)
+                && !book.memberships(conversation, self.user).iter().any(may_begin)
             {
                 let what = format!(
                     "{} begins with {}, which is not where {} joined",
