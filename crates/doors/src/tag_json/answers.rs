@@ -1,7 +1,8 @@
 //! What came of a request, and what follows from it.
 
 use chinwag_protocol::{
-    Answer, Attach, Command, ConversationId, Event, Kind as Why, LogId, Posting, Refused, Reply, Role, UserId,
+    Answer, Attach, Command, ConversationId, Event, Kind as Why, LogId, Posting, ProfileChange, Refused,
+    Reply, Role, UserId,
 };
 use serde_json::{Value, json};
 
@@ -72,12 +73,11 @@ impl Session {
             (doing @ (Doing::Join(..) | Doing::Enter(..) | Doing::Joined(..) | Doing::Create(_)), result) => {
                 self.entering(doing, result, shared);
             }
-            (Doing::ThenKey(asked, key), Ok(_)) => self.change_key(asked, key, shared),
-            (Doing::Key(asked, key), Ok(_)) => {
-                if let Some(place) = &mut self.place {
-                    place.key = key;
-                }
+            (Doing::Key(asked, change), Ok(_)) if change == ProfileChange::default() => {
                 self.answer(&asked, Vec::new(), shared);
+            }
+            (Doing::Key(asked, change), Ok(_)) => {
+                self.simple(asked, true, Command::ChangeProfile(change), shared);
             }
             (Doing::Call(asked), Ok(Given::Reply(Reply::Call { conversation, call }))) => {
                 self.called(&asked, conversation, call, shared);
@@ -93,7 +93,6 @@ impl Session {
             (
                 Doing::Open(asked, _)
                 | Doing::Contact(asked, _)
-                | Doing::ThenKey(asked, _)
                 | Doing::Key(asked, _)
                 | Doing::Call(asked)
                 | Doing::Simple { asked, .. }

@@ -87,8 +87,7 @@ impl Session {
             }
             Ok(Given::SignedIn(snapshot)) => {
                 shared.here.insert(snapshot.me.id, self.link);
-                let key = asked.tag.text("key").unwrap_or_default();
-                self.place = Some(Place::new(&snapshot, key));
+                self.place = Some(Place::new(&snapshot));
                 self.hold(shared);
                 shared.timers.set((self.link, Alarm::Ready), now + READY_AFTER);
                 self.answer_alone(asked, Response::Successful, shared);

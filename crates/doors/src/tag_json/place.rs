@@ -21,8 +21,6 @@ const MEMBERS_MAX: usize = 10_000;
 /// Where a signed-in client is.
 pub(super) struct Place {
     pub(super) seat: Seat,
-    /// With what it signed in: "CHANGE: DATA={KEY}" names only the new one, and the old one has to be shown.
-    pub(super) key: String,
     pub(super) contacts: BTreeSet<UserId>,
     /// Of whom the client has a record.
     pub(super) known: BTreeSet<UserId>,
@@ -68,14 +66,13 @@ pub(super) struct Call {
 }
 
 impl Place {
-    pub(super) fn new(snapshot: &Snapshot, key: String) -> Self {
+    pub(super) fn new(snapshot: &Snapshot) -> Self {
         let calls = snapshot.conversations.iter().filter_map(|view| {
             let call = view.call.as_ref()?;
             Some((view.id, Call { seq: call.call, by: call.by, media: call.media, declined: false }))
         });
         Self {
             seat: Seat::new(snapshot),
-            key,
             contacts: snapshot.contacts.iter().copied().collect(),
             known: BTreeSet::new(),
             presence: BTreeMap::new(),

@@ -165,22 +165,16 @@ impl Session {
     fn change_self(&mut self, asked: Asked, new: New, shared: &mut Shared) {
         let New { handle, name, about, hue, key } = new;
         let change = ProfileChange { handle, name, about, hue };
-        match (change == ProfileChange::default(), key) {
-            (true, None) => self.refuse(&asked, Response::Failed, shared),
-            (true, Some(key)) => self.change_key(asked, key, shared),
-            (false, Some(key)) => {
-                let command = Question::Command(Command::ChangeProfile(change));
-                self.ask(Doing::ThenKey(asked, key), command, shared);
-            }
-            (false, None) => self.simple(asked, true, Command::ChangeProfile(change), shared),
-        }
-    }
-
-    pub(super) fn change_key(&mut self, asked: Asked, new: String, shared: &mut Shared) {
-        let Some(place) = &self.place else { return };
-        let old = asked.tag.filled("key").unwrap_or_else(|| place.key.clone());
-        let command = Command::ChangePassword { old, new: new.clone() };
-        self.ask(Doing::Key(asked, new), Question::Command(command), shared);
+        let Some(new) = key else {
+            return match change == ProfileChange::default() {
+                true => self.refuse(&asked, Response::Failed, shared),
+                false => self.simple(asked, true, Command::ChangeProfile(change), shared),
+            };
+        };
+        // Whether secrets may be changed through a door is not decided here.
+        let old = asked.tag.text("key").unwrap_or_default();
+        let command = Question::Command(Command::ChangePassword { old, new });
+        self.ask(Doing::Key(asked, change), command, shared);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_protocol::{ClientSignal, ConversationId, Kind as Why, Refused, Seq, UserId};
+use chinwag_protocol::{ClientSignal, ConversationId, Kind as Why, ProfileChange, Refused, Seq, UserId};
 use serde_json::{Value, json};
 
 use super::{
@@ -60,9 +60,8 @@ pub(super) enum Doing {
     Join(Asked, ConversationId),
     Enter(Asked, ConversationId),
     Joined(Asked, Roll),
-    /// The profile is changed first, then the key.
-    ThenKey(Asked, String),
-    Key(Asked, String),
+    /// The key is changed first, then the profile: if the first is refused, nothing is changed.
+    Key(Asked, ProfileChange),
     Call(Asked),
     /// A command that has an answer either way, or only when it is refused.
     Simple {
