@@ -255,11 +255,15 @@ impl Site {
                 .into_response();
         }
         let is_poll = request.method() == Method::GET && !request.headers().contains_key(header::UPGRADE);
-        let _poll = handle.filter(|_| is_poll).map(Handle::poll);
-        match Service::call(&self.engine, request).await {
+        let poll = handle.filter(|_| is_poll).map(Handle::poll);
+        let response = match Service::call(&self.engine, request).await {
             Ok(response) => response.map(Body::new),
             Err(never) => match never {},
+        };
+        if let Some(poll) = poll {
+            poll.answered();
         }
+        response
     }
 
     /// A request of the door itself.

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -58,8 +58,10 @@ const BURST_MAX: usize = 64;
 /// Acknowledgements waited for; a client that gives none is asked no more than this.
 const UNACKNOWLEDGED_MAX: usize = 256;
 
-/// How long after a poll its client may come back with another. Clients do so at once.
-const POLL_AGAIN_WITHIN: Duration = Duration::from_secs(3);
+/// How long after a poll its client may come back with another. Clients do so at once; a poll that broke off says
+/// that its client is gone, and after one that was answered the network may be slow.
+const POLL_AGAIN_WITHIN: Duration = Duration::from_secs(6);
+const BROKEN_POLL_AGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the engine's side knows of a link.
 pub(super) struct Handle {
@@ -72,6 +74,7 @@ pub(super) struct Handle {
     answers: Mutex<BTreeMap<u64, AckSender>>,
     numbers: AtomicU64,
     polls: AtomicU64,
+    poll_broke: AtomicBool,
     poll_over: Notify,
 }
 
@@ -86,6 +89,7 @@ impl Handle {
             answers: Mutex::default(),
             numbers: AtomicU64::new(0),
             polls: AtomicU64::new(0),
+            poll_broke: AtomicBool::new(false),
             poll_over: Notify::new(),
         };
         (Arc::new(handle), said)
@@ -98,17 +102,27 @@ impl Handle {
     /// A poll has come and waits for packets.
     pub(super) fn poll(self: Arc<Self>) -> Poll {
         self.polls.fetch_add(1, Ordering::Relaxed);
-        Poll(self)
+        Poll { handle: self, answered: false }
     }
 }
 
 /// A poll that waits. "A lost connection is noticed only by the heartbeat, up to 18 s later": a client that is gone
 /// takes its poll with it, or sends no other.
-pub(super) struct Poll(Arc<Handle>);
+pub(super) struct Poll {
+    handle: Arc<Handle>,
+    answered: bool,
+}
+
+impl Poll {
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+    }
+}
 
 impl Drop for Poll {
     fn drop(&mut self) {
-        self.0.poll_over.notify_one();
+        self.handle.poll_broke.store(!self.answered, Ordering::Relaxed);
+        self.handle.poll_over.notify_one();
     }
 }
 
@@ -253,7 +267,9 @@ impl Link<'_> {
                     }
                 }
                 () = handle.poll_over.notified() => {
-                    missed = Some((handle.polls.load(Ordering::Relaxed), Instant::now() + POLL_AGAIN_WITHIN));
+                    let broke = handle.poll_broke.load(Ordering::Relaxed);
+                    let within = if broke { BROKEN_POLL_AGAIN_WITHIN } else { POLL_AGAIN_WITHIN };
+                    missed = Some((handle.polls.load(Ordering::Relaxed), Instant::now() + within));
                 }
                 () = line.stirred.notified() => {}
                 () = async { if let Some(seat) = &seat { seat.outbox.changed().await } }, if seat.is_some() => {}
