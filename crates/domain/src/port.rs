@@ -46,6 +46,8 @@ pub struct Prepared {
     pub password: Option<String>,
     /// A fresh random secret.
     pub token: Option<Token>,
+    /// The session that begins with it lives no longer than a link at a door.
+    pub bound: bool,
     /// What the built-in bot answers to this message.
     pub bot_answer: Option<String>,
     /// By what the same command is known again, see [`crate::rules::idempotency`]; worked out later if it is not here.
@@ -135,6 +137,11 @@ pub enum Request {
         client_id: String,
         /// What.
         text: String,
+    },
+    /// Ends the sessions of these users that lived as long as a link: no link outlives the server.
+    EndBound {
+        /// Whose.
+        users: Vec<UserId>,
     },
     /// Starts a session for a user whose password was found right.
     SignIn {

@@ -153,6 +153,9 @@ pub struct Session {
     /// The app password that it began with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_password: Option<AppPasswordId>,
+    /// It lives no longer than one link at its door, and so no longer than the process of the server.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bound: bool,
     /// When it began.
     pub started_at: Millis,
     /// When the password was last proved.

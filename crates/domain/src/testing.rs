@@ -110,6 +110,7 @@ impl World {
             app_password: None,
             password: Some("hash of a new one".into()),
             token,
+            bound: false,
             bot_answer: None,
             fingerprint: None,
         };

@@ -145,6 +145,7 @@ impl Server {
         let setup = fresh_token::<16>("set_");
         let found = Request::Found { registration: config.first_registration(), setup: Some(setup.hash) };
         messenger.transacted(found).await?;
+        messenger.end_bound_sessions().await?;
         let info = messenger.info().await?;
         let shared = Shared::new(Arc::new(config), messenger, limiter, metrics);
         let doors = shared.doors.clone();

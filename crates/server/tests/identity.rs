@@ -132,8 +132,11 @@ async fn an_app_password_opens_its_door_alone_and_manages_nothing() {
         assert_eq!(code(result), expected, "{password} at {door:?}");
     }
     let only = |password: &str| device("anna", password);
-    assert_eq!(code(messenger.sign_in_with_app_password(only(PASSWORD), here, TCP).await), "wrong_password");
-    let inside = messenger.sign_in_with_app_password(only(&secret), here, TCP).await.unwrap();
+    assert_eq!(
+        code(messenger.sign_in_at_door(only(PASSWORD), here, TCP, true, false).await),
+        "wrong_password"
+    );
+    let inside = messenger.sign_in_at_door(only(&secret), here, TCP, true, false).await.unwrap();
     let actor = messenger.actor(inside.token.as_ref().unwrap()).await.unwrap();
     assert_eq!(actor.door.as_deref(), Some(TCP));
     assert_eq!(code(messenger.query(&actor, Query::AppPasswords {}).await), "forbidden");
@@ -144,9 +147,10 @@ async fn an_app_password_opens_its_door_alone_and_manages_nothing() {
     let Answer::AppPasswords(list) = messenger.query(&owner, Query::AppPasswords {}).await.unwrap() else {
         panic!("not a list")
     };
-    assert_eq!(list.iter().map(|one| (one.door.as_str(), one.used_at.is_some())).collect::<Vec<_>>(), [(
-        TCP, true
-    )]);
+    assert_eq!(
+        list.iter().map(|one| (one.door.as_str(), one.used_at.is_some())).collect::<Vec<_>>(),
+        [(TCP, true)]
+    );
     messenger.command(&owner, revoke).await.unwrap();
     assert_eq!(code(messenger.actor(inside.token.as_ref().unwrap()).await), "not_signed_in");
     assert_eq!(code(messenger.sign_in(only(&secret), here, TCP).await), "wrong_password");

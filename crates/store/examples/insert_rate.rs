@@ -88,6 +88,7 @@ fn prepare(plan: &mut Plan<'_>) -> Known<Done> {
             device: "bench".into(),
             door: String::new(),
             app_password: None,
+            bound: false,
             started_at: Millis(0),
             confirmed_at: Millis(0),
             seen_at: Millis(0),

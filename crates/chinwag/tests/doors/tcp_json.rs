@@ -190,6 +190,12 @@ fn a_server_killed_in_the_middle_loses_and_doubles_nothing_that_was_told() {
     let burst = of("burst");
     assert!(burst.len() > 10);
     assert_eq!(burst, (0..burst.len()).map(|number| format!("burst {number}")).collect::<Vec<_>>());
+    // A session that lived as long as a link did not outlive the server, though nobody could end it.
+    let native = Person::sign_in(opened.server.address, "alice").expect("the same password");
+    match native.query(Query::Sessions {}) {
+        Ok(Answer::Sessions(all)) => assert!(all.iter().all(|one| one.device == "test"), "{all:?}"),
+        other => panic!("{other:?}"),
+    }
     // Whoever comes back gets all that he was not told; of the last second before the crash perhaps once more.
     let (mut alice, _groups) = signed_in(&opened, "alice");
     bee.post(tea, "end", "the end").expect("a member");

@@ -391,6 +391,7 @@ impl Town {
                 device: String::new(),
                 door: String::new(),
                 app_password: None,
+                bound: false,
                 started_at: Millis(0),
                 confirmed_at: Millis(0),
                 seen_at: Millis(0),

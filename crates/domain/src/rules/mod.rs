@@ -53,6 +53,7 @@ pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
         Request::Upgrade { handle, from, prepared, device } => {
             guest::upgrade(plan, handle, from, prepared, device)
         }
+        Request::EndBound { users } => sessions::end_bound(plan, users),
         Request::ImportUser { handle, about, prepared } => import::user(plan, handle, about, prepared),
         Request::ImportMessage { from, to, client_id, text } => {
             import::message(plan, *from, *to, client_id, text)

@@ -79,6 +79,7 @@ pub(super) fn start(
         device,
         door: door.to_owned(),
         app_password,
+        bound: prepared.bound,
         started_at: at,
         confirmed_at: at,
         seen_at: at,
@@ -123,6 +124,18 @@ pub(super) fn end_those_of(plan: &mut Plan<'_>, user: UserId, app_password: AppP
         }
     }
     Ok(())
+}
+
+/// Ends the sessions of these users that lived as long as a link at a door.
+pub fn end_bound(plan: &mut Plan<'_>, users: &[UserId]) -> Known<Done> {
+    for user in users {
+        for session in plan.sessions(*user)? {
+            if session.bound {
+                end(plan, *user, session.id, *user)?;
+            }
+        }
+    }
+    Ok(Done::Reply(Reply::Done {}))
 }
 
 /// Notes that a session was used, to the hour: a write per use would be one per connection.
@@ -176,4 +189,34 @@ pub(super) fn note_proof(plan: &mut Plan<'_>, id: SessionId) -> Known<()> {
     let changed = Session { confirmed_at: plan.at(), ..Session::clone(&session) };
     plan.keep(Change::Session(Arc::new(changed)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_protocol::UserId;
+
+    use crate::{
+        facts::Facts,
+        port::{Prepared, Request, Token},
+        testing::World,
+    };
+
+    #[test]
+    fn a_session_bound_to_a_link_ends_with_the_server_and_no_other() {
+        let mut world = World::founded();
+        let prepared = Prepared { password: Some("hash".into()), ..Prepared::default() };
+        let (handle, about) = ("anna".into(), String::new());
+        world.request(&Request::ImportUser { handle, about, prepared }).unwrap();
+        let anna = UserId(2);
+        let version = world.credentials(anna).unwrap().unwrap().version;
+        for (number, bound) in [(1, true), (2, false), (3, true)] {
+            let token = Some(Token { plain: "plain".into(), hash: [number; 32] });
+            let prepared = Prepared { verified: Some(version), token, bound, ..Prepared::default() };
+            let (device, door) = ("old program".into(), "tcp_json".into());
+            world.request(&Request::SignIn { user: anna, prepared, device, door }).unwrap();
+        }
+        world.request(&Request::EndBound { users: vec![UserId(1), anna] }).unwrap();
+        let left: Vec<_> = world.sessions(anna).unwrap().iter().map(|session| session.token[0]).collect();
+        assert_eq!(left, [2]);
+    }
 }

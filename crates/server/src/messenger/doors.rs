@@ -12,7 +12,31 @@ use chinwag_protocol::{Answer, ConversationId, Profile, Query, Refused, Seq, Use
 
 use super::Messenger;
 
+/// Users whose sessions are ended in one transaction.
+const USERS_AT_ONCE: usize = 200;
+
 impl Messenger {
+    /// Ends the sessions that lived as long as a link. To be called at the start: a server that was killed could
+    /// not end them with their links, and their tokens are known to nobody.
+    pub async fn end_bound_sessions(&self) -> Result<(), Refused> {
+        let users = self.read(|reader| {
+            let mut users: Vec<UserId> = reader.all_memberships()?.iter().map(|member| member.user).collect();
+            users.sort_unstable();
+            users.dedup();
+            let mut of = Vec::new();
+            for user in users {
+                if reader.sessions(user)?.iter().any(|session| session.bound) {
+                    of.push(user);
+                }
+            }
+            Ok(of)
+        });
+        for users in users.await?.chunks(USERS_AT_ONCE) {
+            self.transacted(Request::EndBound { users: users.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
     /// What the bot says to `/time`, to somebody in his time zone.
     pub async fn time(&self, user: Option<UserId>) -> Result<String, Refused> {
         match user {

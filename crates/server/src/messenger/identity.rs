@@ -83,25 +83,29 @@ impl Messenger {
         let request = Request::Guest {
             handle: handle.to_owned(),
             from: guest_from(peer, door),
-            prepared: Prepared { token: Some(token.clone()), ..Prepared::default() },
+            prepared: Prepared { token: Some(token.clone()), bound: true, ..Prepared::default() },
             device: door.to_owned(),
         };
         signed_in(&self.transacted(request).await?, token.plain)
     }
 
-    /// Starts a session for whoever knows the password, or at a door one of the app passwords for it.
+    /// Starts a session for whoever knows the password.
     pub async fn sign_in(&self, device: Device, peer: IpAddr, door: &str) -> Result<SignedIn, Refused> {
-        self.start_session(device, peer, door, Accepted::Any).await
+        self.start_session(device, peer, door, Accepted::Any, false).await
     }
 
-    /// Starts a session for whoever knows one of the account's app passwords for this door.
-    pub async fn sign_in_with_app_password(
+    /// Starts a session at a door, for whoever knows the password or one of the app passwords for it; or only for
+    /// the latter. A bound one lives no longer than its link.
+    pub async fn sign_in_at_door(
         &self,
         device: Device,
         peer: IpAddr,
         door: &str,
+        app_passwords: bool,
+        bound: bool,
     ) -> Result<SignedIn, Refused> {
-        self.start_session(device, peer, door, Accepted::AppPassword).await
+        let accepted = if app_passwords { Accepted::AppPassword } else { Accepted::Any };
+        self.start_session(device, peer, door, accepted, bound).await
     }
 
     async fn start_session(
@@ -110,6 +114,7 @@ impl Messenger {
         peer: IpAddr,
         door: &str,
         accepted: Accepted,
+        bound: bool,
     ) -> Result<SignedIn, Refused> {
         let key = names::fold(&device.handle);
         self.inner.limiter.sign_in(&key, peer)?;
@@ -131,7 +136,7 @@ impl Messenger {
         let token = fresh_token::<32>("ses_");
         let request = Request::SignIn {
             user: credentials.user,
-            prepared: Prepared { token: Some(token.clone()), ..prepared },
+            prepared: Prepared { token: Some(token.clone()), bound, ..prepared },
             device: device.device,
             door: door.to_owned(),
         };

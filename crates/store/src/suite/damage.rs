@@ -34,6 +34,7 @@ fn filled() -> Bed {
             device: "device".into(),
             door: String::new(),
             app_password: None,
+            bound: false,
             started_at: Millis(1),
             confirmed_at: Millis(1),
             seen_at: Millis(1),

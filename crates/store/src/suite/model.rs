@@ -143,6 +143,7 @@ fn decide(plan: &mut Plan<'_>, step: &Step) -> Known<()> {
             device: String::new(),
             door: String::new(),
             app_password: None,
+            bound: false,
             started_at: Millis(0),
             confirmed_at: Millis(0),
             seen_at: Millis(0),

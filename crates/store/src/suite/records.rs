@@ -35,6 +35,7 @@ fn session(id: u32, user: u32, token: u8) -> Change {
         device: "a device".into(),
         door: String::new(),
         app_password: (id == 2).then_some(AppPasswordId(1)),
+        bound: false,
         started_at: Millis(1),
         confirmed_at: Millis(2),
         seen_at: Millis(3),

@@ -89,8 +89,8 @@ async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Re
             }
             Ok(Slow::Given(Given::Done {}))
         }
-        Question::SignIn(device) => sit(gate, sign_in(gate, device, ip).await?.token, false).await,
-        Question::Token(device) => Ok(Slow::Given(Given::Token(sign_in(gate, device, ip).await?))),
+        Question::SignIn(device) => sit(gate, sign_in(gate, device, ip, true).await?.token, false).await,
+        Question::Token(device) => Ok(Slow::Given(Given::Token(sign_in(gate, device, ip, false).await?))),
         Question::Enter { token } => sit(gate, Some(token), true).await,
         Question::Upload { name, bytes } => {
             let seat = line.seat().ok_or_else(Refused::not_signed_in)?;
@@ -128,13 +128,10 @@ async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Re
 ///
 /// Old wires have a word for "there is nobody of that name". A door where accounts are made tells as much to
 /// whoever tries to take the name, so there it is said; elsewhere the two mistakes look the same.
-async fn sign_in(gate: &Gate, device: Device, ip: IpAddr) -> Result<SessionOf, Refused> {
+async fn sign_in(gate: &Gate, device: Device, ip: IpAddr, bound: bool) -> Result<SessionOf, Refused> {
     let key = names::fold(&device.handle);
-    let started = if gate.config.app_passwords {
-        gate.messenger.sign_in_with_app_password(device, ip, gate.name).await
-    } else {
-        gate.messenger.sign_in(device, ip, gate.name).await
-    };
+    let only_app = gate.config.app_passwords;
+    let started = gate.messenger.sign_in_at_door(device, ip, gate.name, only_app, bound).await;
     match started {
         Err(refused) if refused.code == "wrong_password" && gate.config.register => {
             let is_taken = gate.messenger.read(move |reader| Ok(reader.name(&key)?.is_some())).await?;
