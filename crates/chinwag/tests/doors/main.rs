@@ -1,5 +1,6 @@
 //! The doors of the real binary, each with a small client of its own that knows nothing of ours.
 
+mod across;
 mod old;
 mod pipe_line;
 mod socket_io;
@@ -8,3 +9,4 @@ mod support;
 mod tag_json;
 mod tcp_json;
 mod udp;
+mod wires;
