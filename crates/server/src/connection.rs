@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use chinwag_domain::Actor;
 use chinwag_protocol::{
-    ClientFrame, Closing, Command, Hello, Kind, PROTOCOL_VERSION, Query, Refused, Resumed, ServerFrame,
-    ServerSignal, Welcome,
+    ClientFrame, Closing, Command, Hello, Kind, LogId, PROTOCOL_VERSION, Query, Refused, Resumed, Seq,
+    ServerFrame, ServerSignal, Welcome,
 };
 use tokio::{
     io::Interest,
@@ -540,21 +540,24 @@ impl Link {
 
     /// Sends from the store what the outbox could not hold, or what a resuming client has missed.
     async fn catch_up(&mut self, signed_in: &SignedIn, missing: Missing) -> Result<(), End> {
-        for (log, first) in missing {
-            let mut after = first.prev();
-            loop {
-                let (entries, more) = self.messenger.missed(&signed_in.actor, log, after).await?;
-                let Some(last) = entries.last().map(|entry| entry.seq) else { break };
+        let mut rest: Vec<(LogId, Seq)> =
+            missing.into_iter().map(|(log, first)| (log, first.prev())).collect();
+        while !rest.is_empty() {
+            let pages = self.messenger.missed_of(&signed_in.actor, &rest).await?;
+            let later = rest.split_off(pages.len());
+            rest.clear();
+            for (log, entries, more) in pages {
+                let Some(last) = entries.last().map(|entry| entry.seq) else { continue };
                 for entry in entries {
                     self.send(frame(&ServerFrame::Entry(entry)));
                 }
                 self.push().await?;
-                after = last;
                 self.outbox.sent(log, last);
-                if !more {
-                    break;
+                if more {
+                    rest.push((log, last));
                 }
             }
+            rest.extend(later);
         }
         // Somebody who takes in so much is there, even if he had no time to say so.
         self.heard_at = Instant::now();

@@ -42,6 +42,9 @@ const SEEN_EVERY_MS: i64 = 60 * 60 * 1_000;
 /// Entries read at once for a connection that missed some.
 const MISSED_PAGE: usize = 200;
 
+/// Logs that are read together at most.
+const MISSED_LOGS: usize = 8;
+
 /// Everything between the doors and the store. Cheap to clone.
 #[derive(Clone)]
 pub struct Messenger {
@@ -369,6 +372,28 @@ impl Messenger {
     pub async fn missed(&self, actor: &Actor, log: LogId, after: Seq) -> Result<(Vec<Entry>, bool), Refused> {
         let actor = actor.clone();
         self.read(move |reader| reading::missed(reader, &actor, log, after, MISSED_PAGE)).await
+    }
+
+    /// The same for the first of several logs, over one state: each reading may have to wait for the disk.
+    pub async fn missed_of(
+        &self,
+        actor: &Actor,
+        logs: &[(LogId, Seq)],
+    ) -> Result<Vec<(LogId, Vec<Entry>, bool)>, Refused> {
+        let (actor, logs) = (actor.clone(), logs[..logs.len().min(MISSED_LOGS)].to_vec());
+        self.read(move |reader| {
+            let (mut pages, mut count) = (Vec::new(), 0);
+            for (log, after) in logs {
+                let (entries, more) = reading::missed(reader, &actor, log, after, MISSED_PAGE)?;
+                count += entries.len();
+                pages.push((log, entries, more));
+                if more || count >= MISSED_PAGE {
+                    break;
+                }
+            }
+            Ok(pages)
+        })
+        .await
     }
 
     /// What anybody may know of this server.
