@@ -198,6 +198,13 @@ impl Found {
         let figures = |line: &&str| line.contains(" violations; ") || line.starts_with("answers");
         self.text.lines().filter(figures).collect::<Vec<_>>().join("; ")
     }
+
+    /// How long messages waited for their answers: half of them, and 99 in 100.
+    pub(super) fn answers_ms(&self) -> Option<(u64, u64)> {
+        let line = self.text.lines().find(|line| line.starts_with("answers"))?;
+        let mut within = line.split("within ").skip(1).map(|rest| rest.split(' ').next()?.parse().ok());
+        Some((within.next()??, within.next()??))
+    }
 }
 
 impl Checker {

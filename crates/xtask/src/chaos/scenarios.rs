@@ -121,8 +121,8 @@ fn kill_at_sync(bed: &Bed) -> Result<Verdict> {
     for _ in 0..kills {
         drop(server);
         checker.crash()?;
-        // Counted for each thread; a start needs a few, which another start would do again.
-        let number = 6 + place.random.below(120);
+        // Counted for each of the eight threads that sync; a start needs a few, which another start would do again.
+        let number = 6 + place.random.below(40);
         let tool = strace(&log, &format!("signal=KILL:when={number}"));
         at.push(number);
         server = place.start(bed, &words(&tool))?;
@@ -240,6 +240,8 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
 
 fn slow_disk(bed: &Bed) -> Result<Verdict> {
     const DELAY_MS: u64 = 500;
+    /// Readings of one who comes back, one after another, and his message.
+    const COMING_BACK: u64 = 6;
     if let Some(skipped) = no_strace() {
         return Ok(skipped);
     }
@@ -249,7 +251,15 @@ fn slow_disk(bed: &Bed) -> Result<Verdict> {
     let checker = Checker::start(bed, place.address, bed.seed, 200)?;
     thread::sleep(Duration::from_secs(10) * bed.times);
     let found = checker.heal()?;
-    Ok(verdict(&found, &format!("{DELAY_MS} ms for each fdatasync; ")))
+    let figures = format!("{DELAY_MS} ms for each fdatasync; ");
+    // Whoever has a connection waits for one sync; who comes back, for those of his readings before it.
+    let in_time = found.answers_ms().is_some_and(|(half, most)| {
+        half <= DELAY_MS + 100 && most <= COMING_BACK * (DELAY_MS + 100)
+    });
+    if !in_time {
+        return Ok(Verdict::Failed(format!("too slow: {figures}{}\n{}", found.figures(), found.text)));
+    }
+    Ok(verdict(&found, &figures))
 }
 
 fn second_server(bed: &Bed) -> Result<Verdict> {
