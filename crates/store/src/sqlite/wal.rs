@@ -1,9 +1,10 @@
 //! A look at the write-ahead log before SQLite does: was anything in it damaged that had been synced?
 //!
 //! SQLite takes the first frame that does not fit for the end of the log, because after a crash that is what the end
-//! looks like. So a bit that turned over in the middle would silently take back everything after it. But a transaction
-//! is only begun after the one before it was synced: where another one follows, what does not fit was damaged. Of the
-//! last transaction nobody can say whether it was damaged or never finished.
+//! looks like. So a bit that turned over in the middle would silently take back everything after it. A killed process
+//! leaves a log without gaps: where another transaction follows, what does not fit was damaged. Of the last one nobody
+//! can say whether it was damaged or never finished. A power cut may leave a gap too, in what was not synced yet and
+//! not acknowledged: several commits may be on their way to the disk. It cannot be told from damage here.
 
 use std::{
     fs::File,
@@ -108,7 +109,9 @@ fn look(mut log: impl Read) -> io::Result<Option<String>> {
             broken = Some(count);
         } else if ours && ended {
             let broken = broken.unwrap_or_default();
-            return Ok(Some(format!("frame {broken} is damaged, and what follows it is lost with it")));
+            return Ok(Some(format!(
+                "frame {broken} is damaged, or was lost in a power cut, with what follows"
+            )));
         }
         // The salts of an earlier time say that this is not a frame of ours any more, unless they are what is damaged.
         ended |= ours && number(&frame, 4) != 0;
