@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use crate::{
     calls::watch_calls,
     chores::Chores,
-    files::keep_files,
     config::Config,
+    files::keep_files,
     hashing::fresh_token,
     hub::{self, Clock, Hub},
     limit::Limiter,
@@ -104,12 +104,11 @@ impl Server {
         let (hub, inbox) = hub::channel();
         let sessions = Arc::<Sessions>::default();
         let chores = Arc::<Chores>::default();
-        let publisher: Arc<dyn Publish> =
-            Arc::new(Publisher {
-                hub: hub.clone(),
-                sessions: Arc::clone(&sessions),
-                chores: Arc::clone(&chores),
-            });
+        let publisher: Arc<dyn Publish> = Arc::new(Publisher {
+            hub: hub.clone(),
+            sessions: Arc::clone(&sessions),
+            chores: Arc::clone(&chores),
+        });
         let mut options = sqlite::Options::new(&config.data, Arc::new(decide), Arc::clone(&clock), publisher);
         options.on_fatal = Box::new(|| {
             // It names the disk; but a reader that has stopped must not keep the process alive.

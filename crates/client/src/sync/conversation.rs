@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use chinwag_protocol::{
-    CallView, ConversationChange, ConversationView, CursorMoved, Entry, Event, HistoryPage, Item, Position, Seq, UserId,
+    CallView, ConversationChange, ConversationView, CursorMoved, Entry, Event, HistoryPage, Item, Position,
+    Seq, UserId,
 };
 
 use super::fold::{erase, fold};

@@ -40,9 +40,7 @@ pub mod sessions;
 /// Decides a request over the facts in `plan`; what follows from it is in the plan afterwards.
 pub fn decide(plan: &mut Plan<'_>, request: &Request) -> Known<Done> {
     match request {
-        Request::Command { actor, command, prepared } => {
-            command_of(plan, actor, command, prepared)
-        }
+        Request::Command { actor, command, prepared } => command_of(plan, actor, command, prepared),
         Request::Found { registration, setup } => founding::found(plan, *registration, *setup),
         Request::Register { handle, invite, prepared, device, door } => {
             account::register(plan, handle, invite.as_ref(), prepared, device, door)

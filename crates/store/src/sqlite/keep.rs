@@ -7,8 +7,8 @@ use chinwag_domain::{
     plan::messages_after,
     reading::fold,
     record::{
-        Change, Conversation, Counter, Cursor, Head, Holding, Invite, Member, Session, Standing,
-        TokenHash, User,
+        Change, Conversation, Counter, Cursor, Head, Holding, Invite, Member, Session, Standing, TokenHash,
+        User,
     },
 };
 use chinwag_protocol::{ConversationId, Entry, FileId, LogId, Position, Seq, SessionId, UserId};

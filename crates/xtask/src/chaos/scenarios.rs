@@ -51,7 +51,10 @@ impl Place {
     pub(super) fn new(bed: &Bed, name: &str) -> Result<Self> {
         let folder = Folder::new(name)?;
         let data = folder.0.join("data");
-        let mut random = Random(bed.seed ^ name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))));
+        let mut random = Random(
+            bed.seed
+                ^ name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))),
+        );
         let address = address(&mut random);
         Ok(Self { _folder: folder, data, address, random })
     }
@@ -253,9 +256,9 @@ fn slow_disk(bed: &Bed) -> Result<Verdict> {
     let found = checker.heal()?;
     let figures = format!("{DELAY_MS} ms for each fdatasync; ");
     // Whoever has a connection waits for one sync; who comes back, for those of his readings before it.
-    let in_time = found.answers_ms().is_some_and(|(half, most)| {
-        half <= DELAY_MS + 100 && most <= COMING_BACK * (DELAY_MS + 100)
-    });
+    let in_time = found
+        .answers_ms()
+        .is_some_and(|(half, most)| half <= DELAY_MS + 100 && most <= COMING_BACK * (DELAY_MS + 100));
     if !in_time {
         return Ok(Verdict::Failed(format!("too slow: {figures}{}\n{}", found.figures(), found.text)));
     }

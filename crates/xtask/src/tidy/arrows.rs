@@ -28,7 +28,11 @@ const ARROWS: &[(&str, &[&str], &[&str])] = &[
 const KNOWERS: &[(&str, &[&str], &str)] = &[
     ("rusqlite", &["chinwag-store"], "only the store knows SQL"),
     ("refinery", &["chinwag-store"], "only the store knows SQL"),
-    ("tokio", &["chinwag-server", "chinwag-client", "chinwag", "chinwag-interleave"], "rules, doors and stores do not wait"),
+    (
+        "tokio",
+        &["chinwag-server", "chinwag-client", "chinwag", "chinwag-interleave"],
+        "rules, doors and stores do not wait",
+    ),
     ("axum", &["chinwag-server"], "only the server knows HTTP"),
     ("hyper", &["chinwag-server", "chinwag-client", "chinwag"], "only the edges know HTTP"),
     (
