@@ -89,7 +89,9 @@ scenario("sign in, find somebody, write, change it, react and leave, without a m
   await screen.sent("three").getByText("(edited)").waitFor();
   await focused(screen.composer);
 
-  // From the composer back to the messages, and up to the first.
+  // From the composer back over its button for files to the messages, and up to the first.
+  await press(screen, "Shift+Tab");
+  assert.match((await focus(screen)).name, /attach/i);
   await press(screen, "Shift+Tab");
   await focused(screen.log);
   await press(screen, "ArrowUp");
