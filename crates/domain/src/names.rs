@@ -54,6 +54,12 @@ const HANDLE_MARKS_MAX: usize = 4;
 /// Whether this may be chosen as a handle; whether it is free is another question.
 pub fn check(handle: &str) -> Result<(), Refused> {
     check_form(handle)?;
+    // What is compared is the folded name, and it can mix scripts where the typed one does not: a micro sign folds to
+    // a Greek letter.
+    let key = fold(handle);
+    if key.chars().count() <= HANDLE_CHARACTERS_MAX {
+        check_form(&key)?;
+    }
     if is_reserved(handle) {
         return Err(Refused::invalid("handle", "name_reserved", format!("the name {handle} is reserved")));
     }
@@ -477,6 +483,12 @@ mod tests {
         lines.dedup();
         assert_eq!(lines.len(), all);
         assert!(all > 500);
+    }
+
+    #[test]
+    fn a_name_is_judged_by_what_it_folds_to_as_well() {
+        assert!(check_form("\u{10f8}\u{b5}").is_ok());
+        assert!(check("\u{10f8}\u{b5}").is_err(), "a Georgian letter and a Greek one");
     }
 
     /// Whatever comes in: no panic, one key for one name, and what was derived is a handle.
