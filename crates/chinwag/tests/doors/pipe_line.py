@@ -44,9 +44,11 @@ class Client:
                 push = b""
             if not push:
                 return say("background lost")
+            # Whoever hears of the push may say `mute`, which is about the next one.
+            answers = self.answers
             say("push", push.decode())
             fields = push.decode().split("|")
-            if not self.answers:
+            if not answers:
                 continue
             if fields[0] == "R" and len(fields) == 4:
                 connection.sendall(("0|" + fields[2]).encode())
