@@ -363,7 +363,8 @@ fn what_is_not_of_this_wire_is_refused() {
     let sid = sid_of(&opened).expect("a session");
     let path = format!("/socket.io/?transport=polling&EIO=4&sid={sid} HTTP/1.1");
     assert_eq!(ask(door, &format!("POST {path}"), "40{}").0, 200);
-    assert!(ask(door, &format!("GET {path}"), "").1.contains("40{\"sid\":"), "connected");
+    // The connect packet may come with a later poll: once in four runs of a busy machine the first had none.
+    until("connected", || ask(door, &format!("GET {path}"), "").1.contains("40{\"sid\":"));
     ask(door, &format!("POST {path}"), "42[\"__proto__\",{}]");
     until("disconnected", || ask(door, &format!("GET {path}"), "").1.contains("41"));
     // Two polls at once: the session ends, whichever of them the server takes for the wrong one.
