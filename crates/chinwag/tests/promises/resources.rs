@@ -1,8 +1,8 @@
 //! A1, B1, B3, B4: what the server costs, measured by the kernel. Ratios and counts, never times.
 
-use std::{fs, net::SocketAddr, time::Instant};
+use std::{collections::BTreeSet, fs, net::SocketAddr, time::Instant};
 
-use chinwag_protocol::{Answer, ConversationId, Kind, Query, ServerFrame};
+use chinwag_protocol::{Answer, ConversationId, Entry, Kind, Query, ServerFrame};
 
 use crate::support::{PATIENCE, Person, Server, Socket, folder, lifted, messages, say};
 
@@ -163,13 +163,15 @@ fn b1_a_stalled_reader_costs_a_bounded_queue_in_the_kernel_too() {
     let text = "y".repeat(7_900);
     fill(&mut anna.connect(), group, 0, 600, &text);
     anna.post(group, "last", "the last one").expect("allowed");
-    assert_eq!(messages(&brisk.until_text("the last one")).len(), 601, "others do not notice");
+    // Whoever fell behind for a moment may be told some of it twice, under the same numbers.
+    let distinct = |told: &[Entry]| messages(told).into_iter().collect::<BTreeSet<_>>().len();
+    assert_eq!(distinct(&brisk.until_text("the last one")), 601, "others do not notice");
     let queue = send_queue(&server, stalled.local_address());
     println!("the kernel holds {queue} bytes for a reader that takes nothing");
     // The kernel takes what it is told twice, for its own needs.
     assert!(queue <= 2 * 64 * 1024, "the kernel holds {queue} bytes for a reader that takes nothing");
     // Nothing is lost by that.
-    assert_eq!(messages(&stalled.until_text("the last one")).len(), 601);
+    assert_eq!(distinct(&stalled.until_text("the last one")), 601);
 }
 
 #[test]
