@@ -145,11 +145,8 @@ fn two_devices_of_one_user_see_the_same() {
 #[test]
 fn l1_a_reader_that_stalls_gets_everything_later() {
     let data = folder();
-    let config = crate::support::lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Long");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Long");
     let mut stalled = bee.connect();
     let mut writer = anna.connect();
     let text = "y".repeat(7_900);

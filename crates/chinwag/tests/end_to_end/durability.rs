@@ -8,7 +8,7 @@ use std::{
 
 use chinwag_protocol::{ConversationId, Kind, Reply, Seq, ServerFrame};
 
-use crate::support::{Person, Server, folder, lifted, messages, say};
+use crate::support::{Person, Server, folder, messages, say};
 
 /// What a writer knows of its messages when the server dies.
 #[derive(Default)]
@@ -47,17 +47,13 @@ fn d1_nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
     const RUNS: usize = 3;
     const ACKNOWLEDGED_BEFORE_THE_KILL: usize = 300;
     let data = folder();
-    let config = lifted(data.path());
-    let config = ["--config", config.to_str().expect("plain")];
-    let server = Server::start_with(data.path(), &config);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Storm");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Storm");
     server.kill();
 
     let mut all = Told::default();
     for run in 0..RUNS {
-        let server = Server::start_with(data.path(), &config);
+        let server = Server::start_lifted(data.path());
         let (anna, bee) = (at(&anna, &server), at(&bee, &server));
         let watcher = anna.clone();
         let writers: Vec<_> = [("a", anna), ("b", bee)]
@@ -80,7 +76,7 @@ fn d1_nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
         }
     }
 
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     let anna = at(&anna, &server);
     let log = anna.log(group);
     let seqs: Vec<u32> = log.iter().map(|entry| entry.seq.0).collect();
@@ -142,11 +138,8 @@ fn d5_what_was_refused_never_appears() {
 #[test]
 fn o2_pipelined_messages_keep_their_order_for_everybody() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Row");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Row");
     let order = Arc::new(Mutex::new(Vec::new()));
     let watching = {
         let (mut socket, order) = (bee.connect(), Arc::clone(&order));

@@ -13,7 +13,7 @@ use std::{
 use chinwag_client::{ClientError, Http};
 use chinwag_protocol::{Attach, Command, ConversationId, Reply, Seq};
 
-use crate::support::{Person, Server, folder, lifted};
+use crate::support::{Person, Server, folder};
 
 /// Bytes that no two uploads share, of a size of their own.
 fn content(number: u32) -> Vec<u8> {
@@ -70,15 +70,7 @@ fn d8_a_file_that_was_acknowledged_is_whole_after_kill_9() {
     const WRITERS: usize = 4;
     const ACKNOWLEDGED_BEFORE_THE_KILL: usize = 30;
     let data = folder();
-    let config = lifted(data.path());
-    let rates = "uploads_per_account = { per_s = 1e6, burst = 1000000 }\n";
-    let text = fs::read_to_string(&config)
-        .expect("the configuration")
-        .replace("[limits]\n", &format!("[limits]\n{rates}"));
-    assert!(text.contains(rates));
-    fs::write(&config, text).expect("the configuration");
-    let config = ["--config", config.to_str().expect("plain")];
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     let anna = server.register("anna");
     let group = anna.group("Pictures");
     let (next, acknowledged) = (Arc::new(AtomicU32::new(1)), Arc::new(Mutex::new(Vec::new())));
@@ -97,7 +89,7 @@ fn d8_a_file_that_was_acknowledged_is_whole_after_kill_9() {
         writer.join().expect("no writer panics");
     }
 
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     let http = http(&anna.at(&server));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     for (seq, number) in acknowledged.lock().expect("no writer panics").iter() {

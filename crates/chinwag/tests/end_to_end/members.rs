@@ -4,17 +4,13 @@ use std::thread;
 
 use chinwag_protocol::{Answer, Command, Event, Kind, LogId, Query, Reply, Seq, ServerFrame};
 
-use crate::support::{Person, Server, folder, lifted, messages, say};
+use crate::support::{Person, Server, folder, messages, say};
 
 #[test]
 fn m1_m2_a_removal_cuts_at_one_entry_while_others_write() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee, carl) = (server.register("anna"), server.register("bee"), server.register("carl"));
-    let group = anna.group("Sharp");
-    bee.join(group);
-    carl.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee, carl], group) = server.group_of(["anna", "bee", "carl"], "Sharp");
     let mut victim = carl.connect();
     let writer = {
         let bee = bee.clone();

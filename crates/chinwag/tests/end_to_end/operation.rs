@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command as Process, time::Instant};
 
 use chinwag_protocol::{Command, Kind, ServerFrame};
 
-use crate::support::{BINARY, Person, Server, folder, lifted, say};
+use crate::support::{BINARY, Person, Server, folder, say};
 
 #[test]
 fn the_greeting_says_where_to_open_it_and_to_whom() {
@@ -25,9 +25,7 @@ fn the_greeting_says_where_to_open_it_and_to_whom() {
 #[test]
 fn a2_sigterm_answers_what_was_accepted_and_tells_clients_to_come_back() {
     let data = folder();
-    let config = lifted(data.path());
-    let config = ["--config", config.to_str().expect("plain")];
-    let mut server = Server::start_with(data.path(), &config);
+    let mut server = Server::start_lifted(data.path());
     let anna = server.register("anna");
     let group = anna.group("Drain");
     let mut socket = anna.connect();
@@ -44,7 +42,7 @@ fn a2_sigterm_answers_what_was_accepted_and_tells_clients_to_come_back() {
     assert!(started.elapsed().as_secs() < 10);
     assert!(closing.expect("it is told").retry_after_ms.is_some());
     let acknowledged = 1 + frames.iter().filter(|frame| matches!(frame, ServerFrame::Done { .. })).count();
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     let anna = Person { address: server.address, ..anna };
     assert!(anna.texts(group).len() >= acknowledged);
 }
@@ -125,8 +123,7 @@ fn d6_a_full_disk_refuses_writes_and_recovers_without_a_restart() {
         panic!("cannot mount a tmpfs: run this test as root");
     };
     let data = disk.0.path();
-    let config = lifted(data);
-    let server = Server::start_with(data, &["--config", config.to_str().expect("plain")]);
+    let server = Server::start_lifted(data);
     let anna = server.register("anna");
     let group = anna.group("Full");
     let before = anna.post(group, "first", "there is room").expect("there is room");
@@ -176,9 +173,7 @@ fn d6_a_full_disk_refuses_writes_and_recovers_without_a_restart() {
 #[test]
 fn s2_a_backup_under_load_restores_to_what_was_acknowledged_before() {
     let data = folder();
-    let config = lifted(data.path());
-    let config = ["--config", config.to_str().expect("plain")];
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     let anna = server.register("anna");
     let group = anna.group("Safe");
     let mut socket = anna.connect();
@@ -213,7 +208,7 @@ fn s2_a_backup_under_load_restores_to_what_was_acknowledged_before() {
     assert_eq!(run(&["restore", to, "--data"], elsewhere.path()), (Some(0), String::new()));
     assert_eq!(run(&["scrub", "--data"], elsewhere.path()), (Some(0), String::new()));
 
-    let server = Server::start_with(elsewhere.path(), &config);
+    let server = Server::start_lifted(elsewhere.path());
     let there = Person { address: server.address, ..anna.clone() };
     let texts: Vec<String> = there.texts(group).into_iter().map(|(_, text)| text).collect();
     let expected: Vec<String> = (0..texts.len()).map(|number| number.to_string()).collect();

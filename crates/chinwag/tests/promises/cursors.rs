@@ -6,7 +6,7 @@ use chinwag_protocol::{
     Seq, ServerFrame, ServerSignal,
 };
 
-use crate::support::{Person, Server, Socket, folder, lifted};
+use crate::support::{Person, Server, Socket, folder};
 
 fn view(person: &Person, conversation: ConversationId) -> ConversationView {
     match person.query(Query::Conversation { conversation }).expect("a member") {
@@ -69,8 +69,7 @@ fn c2_unread_is_what_lies_above_the_cursor_and_may_be_seen() {
     println!("seed {seed}: CHINWAG_SEED={seed} makes the same choices again");
     let mut random = Random::new(seed).fork(3);
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
+    let server = Server::start_lifted(data.path());
     let (anna, bee, carl) = (server.register("anna"), server.register("bee"), server.register("carl"));
     let group = anna.group("Count");
     for number in 0..7 {

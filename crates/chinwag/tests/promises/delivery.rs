@@ -9,7 +9,7 @@ use std::{
 use chinwag_checker::{Random, random};
 use chinwag_protocol::{ConversationId, Entry, LogId, Seq, ServerFrame};
 
-use crate::support::{Person, Server, Socket, folder, lifted, messages, say};
+use crate::support::{Person, Server, Socket, folder, messages, say};
 
 /// Writes into a conversation, several at once, until told to stop; how much was acknowledged.
 fn chatter(person: &Person, conversation: ConversationId, stop: &AtomicBool) -> usize {
@@ -49,11 +49,8 @@ fn l1_a_client_that_is_cut_again_and_again_gets_every_number() {
     println!("seed {seed}: CHINWAG_SEED={seed} makes the same choices again");
     let mut random = Random::new(seed).fork(2);
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Cut");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Cut");
     let log = LogId::Conversation(group);
     let mut socket = bee.connect();
     let first =
@@ -95,11 +92,8 @@ fn l1_a_client_that_is_cut_again_and_again_gets_every_number() {
 fn l4_a_snapshot_and_what_follows_it_meet_exactly() {
     const ARRIVALS: usize = 40;
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Race");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Race");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let writer = scope.spawn(|| chatter(&anna, group, &stop));
@@ -149,14 +143,8 @@ impl Heard {
 #[test]
 fn l6_when_faults_end_everybody_has_everything() {
     let data = folder();
-    let config = lifted(data.path());
-    let config = ["--config", config.to_str().expect("plain")];
-    let mut server = Server::start_with(data.path(), &config);
-    let mut people = ["anna", "bee", "carl", "dora"].map(|name| server.register(name));
-    let group = people[0].group("Storm");
-    for person in &people[1..] {
-        person.join(group);
-    }
+    let mut server = Server::start_lifted(data.path());
+    let (mut people, group) = server.group_of(["anna", "bee", "carl", "dora"], "Storm");
     let mut heard: [Heard; 4] = Default::default();
     let mut sockets: Vec<Socket> = people.iter().map(Person::connect).collect();
     let text = "z".repeat(7_000);
@@ -181,7 +169,7 @@ fn l6_when_faults_end_everybody_has_everything() {
         // The server dies and comes back at another address; everybody goes on from where he was.
         let origins: Vec<_> = sockets.iter().map(Socket::origin).collect();
         server.kill();
-        server = Server::start_with(data.path(), &config);
+        server = Server::start_lifted(data.path());
         for person in &mut people {
             *person = person.at(&server);
         }

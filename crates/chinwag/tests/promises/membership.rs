@@ -7,7 +7,7 @@ use chinwag_protocol::{
     Reply, Seq, ServerFrame, ServerSignal, UserId,
 };
 
-use crate::support::{Person, Server, Socket, folder, lifted, messages, say};
+use crate::support::{Person, Server, Socket, folder, messages, say};
 
 /// Reads until an entry of one's own log that one caused oneself comes: everything told before has come by then.
 fn all_until_contact_added(socket: &mut Socket) -> Vec<ServerFrame> {
@@ -70,12 +70,8 @@ fn asks_in_vain(carl: &Person, group: ConversationId, old: Seq, new: Seq, remova
 #[test]
 fn m1_who_was_removed_hears_of_nothing_afterwards_by_any_way() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee, carl) = (server.register("anna"), server.register("bee"), server.register("carl"));
-    let group = anna.group("Inner");
-    bee.join(group);
-    carl.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee, carl], group) = server.group_of(["anna", "bee", "carl"], "Inner");
     let old = anna.post(group, "old", "carl may read this").expect("allowed");
     let (mut desk, mut pocket) = (carl.connect(), carl.connect());
     let away = desk.origin();
@@ -136,11 +132,8 @@ fn m1_who_was_removed_hears_of_nothing_afterwards_by_any_way() {
 fn m2_what_somebody_says_around_his_removal_is_delivered_or_refused() {
     const IN_FLIGHT: usize = 16;
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, carl) = (server.register("anna"), server.register("carl"));
-    let group = anna.group("Edge");
-    carl.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, carl], group) = server.group_of(["anna", "carl"], "Edge");
     let mut listening = anna.connect();
     let writer = {
         let carl = carl.clone();

@@ -6,7 +6,7 @@ use chinwag_protocol::{
     Anchor, Answer, Command, ConversationId, Entry, Event, Kind, LogId, Query, Seq, ServerFrame,
 };
 
-use crate::support::{PATIENCE, Person, Server, folder, lifted, messages, say};
+use crate::support::{PATIENCE, Person, Server, folder, messages, say};
 
 const EACH: usize = 60;
 
@@ -77,13 +77,8 @@ fn by_search(person: &Person, conversation: ConversationId, count: usize) -> Vec
 #[test]
 fn o1_everybody_sees_one_order_by_every_way() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let people = ["anna", "bee", "carl", "dora"].map(|name| server.register(name));
-    let group = people[0].group("Choir");
-    for person in &people[1..] {
-        person.join(group);
-    }
+    let server = Server::start_lifted(data.path());
+    let (people, group) = server.group_of(["anna", "bee", "carl", "dora"], "Choir");
     let total = 3 * EACH;
     // Dora only listens, and is away for the second half.
     let mut half = people[3].connect();
@@ -169,11 +164,8 @@ fn o1_everybody_sees_one_order_by_every_way() {
 #[test]
 fn o3_an_answer_stands_behind_what_its_author_had_seen() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee) = (server.register("anna"), server.register("bee"));
-    let group = anna.group("Table");
-    bee.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee], group) = server.group_of(["anna", "bee"], "Table");
     const BALLS: usize = 150;
     let play = |person: &Person, name: &'static str, serves: bool| {
         let mut socket = person.connect();

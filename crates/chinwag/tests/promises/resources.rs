@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, net::SocketAddr, time::Instant};
 
 use chinwag_protocol::{Answer, ConversationId, Entry, Kind, Query, ServerFrame};
 
-use crate::support::{PATIENCE, Person, Server, Socket, folder, lifted, messages, say};
+use crate::support::{PATIENCE, Person, Server, Socket, folder, messages, say};
 
 /// A figure of `/proc/PID/NAME`, in its own unit.
 fn figure(server: &Server, name: &str, key: &str) -> u64 {
@@ -53,8 +53,7 @@ fn b4_after_a_storm_the_server_holds_what_it_held_before() {
     const PEOPLE: usize = 8;
     const CONNECTIONS: usize = 10;
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
+    let server = Server::start_lifted(data.path());
     let people: Vec<Person> = (0..PEOPLE).map(|n| server.register(&format!("person.{n}"))).collect();
     let group = people[0].group("Storm");
     for person in &people[1..] {
@@ -106,9 +105,7 @@ fn is_found(person: &Person, text: &str) -> bool {
 fn a1_a_start_reads_no_more_of_a_long_history_than_of_a_short_one() {
     const MANY: usize = 6_000;
     let data = folder();
-    let config = lifted(data.path());
-    let config = ["--config", config.to_str().expect("plain")];
-    let mut server = Server::start_with(data.path(), &config);
+    let mut server = Server::start_lifted(data.path());
     let anna = server.register("anna");
     let group = anna.group("Long");
     let text = "x".repeat(2_000);
@@ -122,7 +119,7 @@ fn a1_a_start_reads_no_more_of_a_long_history_than_of_a_short_one() {
         }
         server.signal("TERM");
         assert!(server.wait().success());
-        *server = Server::start_with(data.path(), &config);
+        *server = Server::start_lifted(data.path());
         bytes_read(server)
     };
     fill(&mut anna.connect(), group, 0, 50, &text);
@@ -135,7 +132,7 @@ fn a1_a_start_reads_no_more_of_a_long_history_than_of_a_short_one() {
     // After a crash only the write-ahead log is read besides, and that is bounded.
     fill(&mut anna.at(&server).connect(), group, 50 + MANY, 50, &text);
     server.kill();
-    let server = Server::start_with(data.path(), &config);
+    let server = Server::start_lifted(data.path());
     assert_eq!(anna.at(&server).connect().snapshot.map(|snapshot| snapshot.conversations.len()), Some(2));
 }
 
@@ -152,12 +149,8 @@ fn send_queue(server: &Server, client: SocketAddr) -> u64 {
 #[test]
 fn b1_a_stalled_reader_costs_a_bounded_queue_in_the_kernel_too() {
     let data = folder();
-    let config = lifted(data.path());
-    let server = Server::start_with(data.path(), &["--config", config.to_str().expect("plain")]);
-    let (anna, bee, carl) = (server.register("anna"), server.register("bee"), server.register("carl"));
-    let group = anna.group("Slow");
-    bee.join(group);
-    carl.join(group);
+    let server = Server::start_lifted(data.path());
+    let ([anna, bee, carl], group) = server.group_of(["anna", "bee", "carl"], "Slow");
     let mut stalled = bee.connect_narrowly();
     let mut brisk = carl.connect();
     let text = "y".repeat(7_900);

@@ -55,6 +55,7 @@ queries_per_account = { per_s = 1e6, burst = 1000000 }
 resumes_per_session = { per_s = 1e6, burst = 1000000 }
 searches_per_account = { per_s = 1e6, burst = 1000000 }
 strangers_per_account = { per_s = 1e6, burst = 1000000 }
+uploads_per_account = { per_s = 1e6, burst = 1000000 }
 ";
 
 /// A configuration that lifts the rates, for tests that write fast.
@@ -68,6 +69,11 @@ impl Server {
     /// Starts a server on a data folder and waits until it answers.
     pub(crate) fn start(data: &Path) -> Self {
         Self::start_with(data, &[])
+    }
+
+    /// The same with rates lifted, for tests that write fast.
+    pub(crate) fn start_lifted(data: &Path) -> Self {
+        Self::start_with(data, &["--config", lifted(data).to_str().expect("plain")])
     }
 
     /// The same, with more arguments.
@@ -187,6 +193,18 @@ impl Server {
     /// Registers a user and signs in.
     pub(crate) fn register(&self, handle: &str) -> Person {
         Person::register(self.address, handle, None).expect("a free handle")
+    }
+
+    /// People, and an open group that the first of them owns and all are in.
+    pub(crate) fn group_of<const N: usize>(
+        &self,
+        handles: [&str; N],
+        name: &str,
+    ) -> ([Person; N], ConversationId) {
+        let people = handles.map(|handle| self.register(handle));
+        let group = people[0].group(name);
+        people[1..].iter().for_each(|person| person.join(group));
+        (people, group)
     }
 
     /// The one-time token of the setup link it printed.
