@@ -210,6 +210,9 @@ impl Link {
         }
         let epoch = self.messenger.epoch();
         let resume = hello.resume.filter(|origin| origin.epoch == epoch).map(|origin| origin.positions);
+        #[cfg(feature = "canaries")]
+        let resume =
+            resume.filter(|_| !chinwag_store::canary::is(chinwag_store::canary::Canary::NeverResumes));
         let hub = self.messenger.hub().clone();
         #[cfg(feature = "canaries")]
         let early = match chinwag_store::canary::is(chinwag_store::canary::Canary::SnapshotThenSubscribe) {
@@ -319,6 +322,10 @@ impl Link {
                     if ready?.is_readable() && self.may_read(now) && texts.is_empty() {
                         let mut read = Vec::new();
                         let outcome = self.read(&mut read);
+                        #[cfg(feature = "canaries")]
+                        if chinwag_store::canary::is(chinwag_store::canary::Canary::SwapsPipelined) {
+                            read.reverse();
+                        }
                         texts.extend(read);
                         if let Err(end) = outcome {
                             // What came before a close in the same segment still counts.

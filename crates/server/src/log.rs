@@ -101,6 +101,12 @@ impl Lines {
     }
 
     fn add(&self, line: &[u8]) {
+        #[cfg(feature = "canaries")]
+        if chinwag_store::canary::is(chinwag_store::canary::Canary::LogWaits) {
+            let until = Instant::now() + Duration::from_secs(2);
+            let _ = self.queue.send_deadline(Work::Line(line.to_vec()), until);
+            return;
+        }
         let fits = self.bytes.fetch_add(line.len(), Ordering::AcqRel) + line.len() <= BYTES_MAX;
         if !fits || self.queue.try_send(Work::Line(line.to_vec())).is_err() {
             self.bytes.fetch_sub(line.len(), Ordering::AcqRel);

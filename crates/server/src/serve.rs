@@ -89,6 +89,8 @@ pub struct Server {
 impl Server {
     /// Opens the store and listens; nothing is answered before [`Server::run`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        #[cfg(feature = "canaries")]
+        let config = wrong_on_purpose(config).await?;
         let poems = poems(&config)?;
         // Listening first: a taken address is found out before the store is touched.
         let listener = bind(config.listen).await?;
@@ -241,6 +243,11 @@ impl Server {
         }
         stop.await;
         tracing::info!("stopping");
+        #[cfg(feature = "canaries")]
+        if chinwag_store::canary::is(chinwag_store::canary::Canary::WaitsForClients) {
+            shared.tasks.close();
+            shared.tasks.wait().await;
+        }
         shared.shutdown.cancel();
         if serving.await.is_err() {
             tracing::error!("the listener ended early");
@@ -267,9 +274,36 @@ impl Server {
     }
 }
 
+/// What some builds do wrong before they start.
+#[cfg(feature = "canaries")]
+async fn wrong_on_purpose(mut config: Config) -> Result<Config, StartError> {
+    use chinwag_store::canary::{Canary, is};
+    if is(Canary::NoDeadlines) {
+        let http = &mut config.http;
+        let deadlines = [&mut http.head_timeout_ms, &mut http.idle_timeout_ms, &mut http.write_timeout_ms];
+        deadlines.into_iter().for_each(|deadline| *deadline = 600_000);
+        (http.body_timeout_ms, http.body_grace_ms) = (600_000, 600_000);
+    }
+    if is(Canary::LimitsLifted) {
+        config.limits = chinwag_domain::limits::Limits::lifted();
+    }
+    if is(Canary::NeedsNetwork) {
+        // A way to anybody outside is enough; nothing is sent to this address, which nobody has.
+        let address = SocketAddr::from(([192, 0, 2, 1], 53));
+        let reach = async || tokio::net::UdpSocket::bind("0.0.0.0:0").await?.connect(address).await;
+        reach().await.map_err(|cause| StartError::Listen { address, cause })?;
+    }
+    Ok(config)
+}
+
 /// The time of the wall: for what people read, never for order.
 pub(crate) fn wall_clock() -> Millis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    #[cfg(feature = "canaries")]
+    if chinwag_store::canary::is(chinwag_store::canary::Canary::SecondsIn32Bits) {
+        let seconds = i32::from_ne_bytes((since.as_secs() as u32).to_ne_bytes());
+        return Millis(i64::from(seconds) * 1000);
+    }
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 

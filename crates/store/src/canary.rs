@@ -30,6 +30,52 @@ pub enum Canary {
     NoHeartbeat,
     /// B3: every password is hashed at once.
     NoPermits,
+    /// D6: on a full disk it says that it stored what it did not.
+    AckWhenFull,
+    /// D4: a sync that failed counts as done.
+    FailedSyncIgnored,
+    /// D8: a file gets its name before it is on disk.
+    FilesUnsynced,
+    /// D8: an upload that was cut off is taken for whole.
+    HalfUploads,
+    /// A data folder is made with all folders above it.
+    MakesParents,
+    /// The data folder is not locked.
+    NoLock,
+    /// Whoever comes during a sync waits for it and then for another one.
+    OneSyncAtATime,
+    /// Half a megabyte is kept for good for each commit.
+    Hoards,
+    /// D7: after three seconds without a command it is forgotten which were sent before.
+    DedupeUntilQuiet,
+    /// HTTP has no deadlines to speak of.
+    NoDeadlines,
+    /// B3: there are no limits.
+    LimitsLifted,
+    /// It does not start where nobody outside can be reached.
+    NeedsNetwork,
+    /// A2: asked to stop, it waits until its clients have left by themselves.
+    WaitsForClients,
+    /// Seconds are counted in 32 bits.
+    SecondsIn32Bits,
+    /// Whoever logs waits until there is room in the log, two seconds at most.
+    LogWaits,
+    /// L3: whoever comes back gets everything anew.
+    NeverResumes,
+    /// O2: what comes in one piece is done in the opposite order.
+    SwapsPipelined,
+    /// Each frame is 32 KiB longer than it has to be.
+    Verbose,
+    /// O4: what has run out by a clock that was wrong for a moment has run out for good.
+    ExpiresForGood,
+    /// S1: no check value is compared.
+    NoCheckValues,
+    /// The schema is made in place, without a log.
+    MigratesWithoutJournal,
+    /// S2: a backup is the file as it lies there.
+    BackupByCopy,
+    /// A restored store goes by its old name.
+    RestoreKeepsEpoch,
 }
 
 impl Canary {
@@ -44,6 +90,29 @@ impl Canary {
             "outbox-unbounded" => Self::OutboxUnbounded,
             "no-heartbeat" => Self::NoHeartbeat,
             "no-permits" => Self::NoPermits,
+            "ack-when-full" => Self::AckWhenFull,
+            "failed-sync-ignored" => Self::FailedSyncIgnored,
+            "files-unsynced" => Self::FilesUnsynced,
+            "half-uploads" => Self::HalfUploads,
+            "makes-parents" => Self::MakesParents,
+            "no-lock" => Self::NoLock,
+            "one-sync-at-a-time" => Self::OneSyncAtATime,
+            "hoards" => Self::Hoards,
+            "dedupe-until-quiet" => Self::DedupeUntilQuiet,
+            "no-deadlines" => Self::NoDeadlines,
+            "limits-lifted" => Self::LimitsLifted,
+            "needs-network" => Self::NeedsNetwork,
+            "waits-for-clients" => Self::WaitsForClients,
+            "seconds-in-32-bits" => Self::SecondsIn32Bits,
+            "log-waits" => Self::LogWaits,
+            "never-resumes" => Self::NeverResumes,
+            "swaps-pipelined" => Self::SwapsPipelined,
+            "verbose" => Self::Verbose,
+            "expires-for-good" => Self::ExpiresForGood,
+            "no-check-values" => Self::NoCheckValues,
+            "migrates-without-journal" => Self::MigratesWithoutJournal,
+            "backup-by-copy" => Self::BackupByCopy,
+            "restore-keeps-epoch" => Self::RestoreKeepsEpoch,
             _ => return None,
         })
     }

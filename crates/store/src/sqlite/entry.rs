@@ -292,7 +292,10 @@ fn verified(row: &Row<'_>, key: i64) -> Result<Stored, &'static str> {
     };
     let (at, by, kind_found, messages) = (integer(1)?, integer(2)?, integer(3)?, integer(4)?);
     let sealed = Sealed { prev, key, at, by, kind: kind_found, messages, client_id, digest };
-    if sealed.hash() != hash {
+    let is_genuine = sealed.hash() == hash;
+    #[cfg(feature = "canaries")]
+    let is_genuine = is_genuine || crate::canary::is(crate::canary::Canary::NoCheckValues);
+    if !is_genuine {
         return Err("its hash does not fit");
     }
     let (log, seq) = place(key);

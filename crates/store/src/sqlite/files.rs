@@ -81,6 +81,10 @@ impl Folder {
     /// Makes the folder if need be, checks whose it is, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |cause| OpenError::Folder { folder: path.to_owned(), cause };
+        #[cfg(feature = "canaries")]
+        if crate::canary::is(crate::canary::Canary::MakesParents) {
+            let _ = fs::create_dir_all(path);
+        }
         if !path.exists() {
             // The folder above must exist: a mistyped path is not to grow a tree of folders.
             DirBuilder::new().mode(0o700).create(path).map_err(failed)?;
@@ -90,6 +94,10 @@ impl Folder {
             return Err(OpenError::Owner { folder: path.to_owned(), owner, me });
         }
         let lock = private(true).open(path.join("lock")).map_err(failed)?;
+        #[cfg(feature = "canaries")]
+        if crate::canary::is(crate::canary::Canary::NoLock) {
+            return Ok(Self { path: path.to_owned(), _lock: lock });
+        }
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked { folder: path.to_owned() }),

@@ -96,7 +96,17 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     let mut conn = Connection::open(&file).map_err(|cause| failed("opening the file", cause.into()))?;
     configure(&conn, options.pages_max)
         .map_err(|cause| failed("configuring the connection", cause.into()))?;
+    #[cfg(feature = "canaries")]
+    let safely = match crate::canary::is(crate::canary::Canary::MigratesWithoutJournal) {
+        true => "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF",
+        false => "",
+    };
+    #[cfg(feature = "canaries")]
+    conn.execute_batch(safely).map_err(|cause| failed("configuring the connection", cause.into()))?;
     migrate(&mut conn).map_err(|cause| failed("migrating", cause))?;
+    #[cfg(feature = "canaries")]
+    configure(&conn, options.pages_max)
+        .map_err(|cause| failed("configuring the connection", cause.into()))?;
     #[cfg(feature = "canaries")]
     if crate::canary::is(crate::canary::Canary::DedupeInMemory) {
         conn.execute_batch("DELETE FROM sent; DELETE FROM sent_tail")

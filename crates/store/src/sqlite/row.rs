@@ -124,6 +124,10 @@ pub(super) fn is_sound(table: &Table, row: &Row<'_>) -> rusqlite::Result<bool> {
     for index in 0..table.columns {
         values.push(row.get_ref(index)?);
     }
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::NoCheckValues) {
+        return Ok(true);
+    }
     let expected = sum(table, values.into_iter());
     Ok(matches!(row.get_ref(table.columns)?, ValueRef::Integer(found) if found == expected))
 }

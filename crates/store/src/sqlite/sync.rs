@@ -101,6 +101,10 @@ impl State {
     /// How long to wait before another sync is begun beside those that are running.
     fn pause(&self) -> Option<Duration> {
         let began = self.began.filter(|_| self.running > 0)?;
+        #[cfg(feature = "canaries")]
+        if crate::canary::is(crate::canary::Canary::OneSyncAtATime) {
+            return Some(Duration::from_millis(1));
+        }
         let gap = SLOW.max(self.took / (THREADS - 1));
         gap.checked_sub(began.elapsed()).filter(|left| !left.is_zero())
     }
@@ -283,19 +287,25 @@ fn group<'d>(
 }
 
 fn sync(log: &File) -> io::Result<()> {
-    // Builds that are wrong on purpose, so that the test of power cuts can show that it would see it.
-    if cfg!(feature = "canary-normal") {
-        return Ok(());
-    }
     #[cfg(feature = "canaries")]
     if crate::canary::is(crate::canary::Canary::NoSync) {
         return Ok(());
     }
-    log.sync_data()
+    let synced = log.sync_data();
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::FailedSyncIgnored) {
+        return Ok(());
+    }
+    synced
 }
 
 /// After a sync: moves the authors' cursors, wakes the index, publishes.
 fn tell(tools: &Tools, group: Vec<Committed>) {
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::Hoards) {
+        // Not zeros: those would take no memory.
+        group.iter().for_each(|_| std::mem::forget(vec![1_u8; 512 * 1024]));
+    }
     let mut grown: Vec<(LogId, Seq)> = Vec::new();
     for entry in group.iter().flat_map(|committed| &committed.entries) {
         match grown.iter_mut().rev().take(8).find(|(log, _)| *log == entry.log) {

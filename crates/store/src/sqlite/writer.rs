@@ -191,6 +191,8 @@ impl Writer {
             match self.parts.queue.recv_timeout(wait) {
                 Ok(first) if self.full.is_some() => self.alone(first),
                 Ok(first) => {
+                    #[cfg(feature = "canaries")]
+                    self.forget_if_quiet();
                     self.batch(first);
                     self.worked = Some(Instant::now());
                     self.alone_from = Instant::now() + QUIET;
@@ -220,6 +222,16 @@ impl Writer {
         self.execute("COMMIT")
     }
 
+    /// What a build does that knows what was sent only while it is busy.
+    #[cfg(feature = "canaries")]
+    fn forget_if_quiet(&mut self) {
+        let was_quiet = self.worked.is_some_and(|worked| worked.elapsed() > Duration::from_secs(3));
+        if was_quiet && crate::canary::is(crate::canary::Canary::DedupeUntilQuiet) {
+            self.roll_back();
+            let _ = self.parts.conn.execute_batch("DELETE FROM sent; DELETE FROM sent_tail");
+        }
+    }
+
     /// One transaction for what is waiting, `first` included.
     fn batch(&mut self, first: Ask) {
         let (began, waiting) = (Instant::now(), self.parts.queue.len());
@@ -243,6 +255,8 @@ impl Writer {
             self.dirty = false;
             self.tell(std::mem::take(&mut steps));
             self.parts.syncs.finish();
+            // As long as a slow disk would take.
+            std::thread::sleep(Duration::from_millis(20));
         }
         if !self.apart
             && (self.has_more_chores(false) || Instant::now() >= self.next_flush)
@@ -279,6 +293,8 @@ impl Writer {
         };
         let now = (self.parts.clock)();
         let at = self.last_at.max(now);
+        #[cfg(feature = "canaries")]
+        let now = if crate::canary::is(crate::canary::Canary::ExpiresForGood) { at } else { now };
         let mut plan = Plan::new(&facts, at).told(now);
         let decided = catch_unwind(AssertUnwindSafe(|| (self.parts.decide)(&mut plan, request)));
         let done = match decided.unwrap_or_else(|_| Err(engine::panicked())) {
@@ -290,6 +306,10 @@ impl Writer {
         }
         let (entries, changes) = plan.finish();
         if self.full.is_some() && !engine::makes_room(request) {
+            #[cfg(feature = "canaries")]
+            if crate::canary::is(crate::canary::Canary::AckWhenFull) {
+                return Ok((Vec::new(), Ok(done)));
+            }
             return Ok((Vec::new(), Err(engine::storage_full())));
         }
         let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
