@@ -25,8 +25,8 @@ use sha2::{Digest, Sha256};
 use super::{
     files::{Folder, OpenError, private},
     open::{SCHEMA, check_version, new_epoch},
-    pool::read_only,
     scrub::{self, Progress, Report},
+    view::read_only,
 };
 
 /// What the last page of a backup begins with.

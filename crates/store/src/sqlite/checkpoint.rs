@@ -15,11 +15,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, wal::CheckpointMode};
 
-use super::{
-    look::Beside,
-    sync::Fatal,
-    writer::{Trouble, trouble_in},
-};
+use super::{queue::Trouble, sync::Fatal, writer::trouble_in};
 use crate::engine;
 
 /// See the module.
@@ -30,7 +26,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(file: &Path, fatal: Arc<Fatal>, beside: Arc<Beside>) -> rusqlite::Result<Self> {
+    pub(super) fn start(file: &Path, fatal: Arc<Fatal>) -> rusqlite::Result<Self> {
         let conn = Connection::open_with_flags(
             file,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -42,9 +38,8 @@ impl Checkpointer {
         let is_working = Arc::new(AtomicBool::new(false));
         let working = is_working.clone();
         let thread = std::thread::Builder::new().name("checkpoint".into());
-        let thread = thread
-            .spawn(move || run(&conn, &waiting, &working, &fatal, &beside))
-            .expect("a thread can be started");
+        let thread =
+            thread.spawn(move || run(&conn, &waiting, &working, &fatal)).expect("a thread can be started");
         Ok(Self { orders: Some(orders), thread: Some(thread), is_working })
     }
 
@@ -75,14 +70,13 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(conn: &Connection, orders: &Receiver<()>, working: &AtomicBool, fatal: &Fatal, beside: &Beside) {
+fn run(conn: &Connection, orders: &Receiver<()>, working: &AtomicBool, fatal: &Fatal) {
     for () in orders {
         if !fatal.is_dead()
             && let Err(error) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
         {
             if trouble_in(&error) == Trouble::Disk {
                 fatal.die("cannot write to the disk", &error);
-                beside.durability.fail();
             } else {
                 // The writer will find a full disk by itself.
                 tracing::debug!(%error, "a checkpoint did not finish");

@@ -34,7 +34,7 @@ pub(super) struct Look<'c> {
 pub(super) struct Beside {
     pub(super) cursors: Cursors,
     pub(super) index: SearchIndex,
-    pub(super) durability: Durability,
+    pub(super) durability: Arc<Durability>,
 }
 
 /// A select by its columns after the table's name.

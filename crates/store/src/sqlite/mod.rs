@@ -1,7 +1,7 @@
 //! The truth in one SQLite file: a single writer, a few readers, cursors in memory.
 //!
 //! Nothing outside this folder knows SQL. What holds the promises together: one writer thread decides and commits
-//! in order ([`writer`]); each row carries its check value ([`row`], [`entry`]); the folder is locked, and a full
+//! in order ([`queue`], [`writer`]), and tells what is on the disk ([`sync`]); each row carries its check value ([`row`], [`entry`]); the folder is locked, and a full
 //! disk is survived ([`files`]).
 
 mod backup;
@@ -10,32 +10,31 @@ mod checkpoint;
 mod cursors;
 mod entry;
 mod files;
+mod front;
 mod keep;
 mod look;
 mod open;
 mod pool;
+mod queue;
 mod reader;
 mod row;
 mod scrub;
 mod search;
 mod sync;
 mod tail;
+mod telling;
+mod view;
 mod wal;
 mod writer;
 
 use std::{
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use chinwag_domain::{Ask, Store, port::Reading, record::Cursor};
 use chinwag_protocol::{ConversationId, UserId};
-use crossbeam_channel::{Sender, TrySendError};
 use rusqlite::Connection;
 
 pub use backup::{BackupError, Manifest, Restored, backup, restore};
@@ -44,17 +43,13 @@ pub(crate) use files::private;
 pub use open::{Options, SCHEMA, open};
 pub use scrub::{Progress, Report, scrub};
 
-use crate::engine;
 use files::Folder;
+use front::Front;
 use look::{Beside, Look};
-use pool::Pool;
 
 /// A store in a data folder. Dropping it finishes what is in the queue, writes the cursors and closes the file.
 pub struct SqliteStore {
-    queue: Option<Sender<Ask>>,
-    writer: Option<JoinHandle<()>>,
-    pool: Option<Pool>,
-    stopped: Arc<AtomicBool>,
+    front: Front,
     beside: Arc<Beside>,
     /// For cursors that memory does not know yet.
     loader: Mutex<Connection>,
@@ -78,21 +73,11 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn transact(&self, ask: Ask) {
-        let Some(queue) = self.queue.as_ref().filter(|_| !self.stopped.load(Ordering::Acquire)) else {
-            return (ask.ticket)(Err(engine::stopped()));
-        };
-        match queue.try_send(ask) {
-            Ok(()) => {}
-            Err(TrySendError::Full(ask)) => (ask.ticket)(Err(engine::busy())),
-            Err(TrySendError::Disconnected(ask)) => (ask.ticket)(Err(engine::stopped())),
-        }
+        self.front.transact(ask);
     }
 
     fn read(&self, reading: Reading) {
-        match &self.pool {
-            Some(pool) => pool.read(reading),
-            None => reading(Err(engine::stopped())),
-        }
+        self.front.read(reading);
     }
 
     fn move_cursor(&self, conversation: ConversationId, user: UserId, to: Cursor) -> Cursor {
@@ -115,10 +100,8 @@ impl Store for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // The readers first: the writer's last checkpoint is then alone with the file.
-        self.pool = None;
+        self.front.stop_reading();
         self.beside.index.stop();
-        self.queue = None;
-        engine::join(self.writer.take().into_iter());
+        self.front.stop_writing();
     }
 }

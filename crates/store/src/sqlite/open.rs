@@ -19,11 +19,15 @@ use super::{
     checkpoint::Checkpointer,
     cursors::Cursors,
     files::{self, Ballast, Folder, OpenError},
+    front::Front,
     look::{Beside, Look},
-    pool::{Pool, read_only},
+    pool::Pool,
+    queue::Queue,
     row::{self, put, text},
     search::SearchIndex,
-    sync::{Durability, Fatal, Syncs, Tools},
+    sync::{Durability, Fatal, WAITING_MAX},
+    telling,
+    view::{View, read_only},
     writer::{Parts, Writer},
 };
 use crate::engine::{self, Clock, Decide};
@@ -119,7 +123,8 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         tracing::warn!(%error, "there is no room for the ballast: the disk is nearly full");
     }
     let index = SearchIndex::open(&folder.file("search.db"), &file, &epoch, options.pages_max);
-    let beside = Arc::new(Beside { cursors: Cursors::new(), index, durability: Durability::default() });
+    let durability = Arc::new(Durability::new(WAITING_MAX));
+    let beside = Arc::new(Beside { cursors: Cursors::new(), index, durability: durability.clone() });
     let last_at = Look { conn: &conn, beside: &beside }
         .last_at()
         .map_err(|cause| failed("finding the last entry", cause.into()))?;
@@ -136,25 +141,27 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     conn.wal_hook(Some(hook)).map_err(|cause| failed("watching the log", cause.into()))?;
 
     let loader = read_only(&file).map_err(|cause| failed("opening a reader", cause.into()))?;
-    let pool = Pool::start(&file, &beside, options.readers, engine::READING_QUEUE)
+    let views = (0..options.readers)
+        .map(|_| View::open(&file, &beside))
+        .collect::<Result<_, _>>()
+        .map_err(|cause| failed("opening a reader", cause.into()))?;
+    let pool = Pool::start(views, &durability, engine::READING_QUEUE)
         .map_err(|cause| failed("starting the readers", cause.into()))?;
     let stopped = Arc::new(AtomicBool::new(false));
     let (queue, waiting) = crossbeam_channel::bounded(options.queue);
     // From here on commits do not wait for the disk: others do, before they are told.
     conn.pragma_update(None, "synchronous", "NORMAL").map_err(|cause| failed("configuring", cause.into()))?;
-    let fatal = Arc::new(Fatal::new(stopped.clone(), options.on_fatal));
-    let tools = Tools { beside: beside.clone(), publish: options.publish, fatal: fatal.clone() };
-    let checkpointer = Checkpointer::start(&file, fatal.clone(), beside.clone())
+    let fatal = Arc::new(Fatal::new(stopped.clone(), durability.clone(), options.on_fatal));
+    let checkpointer = Checkpointer::start(&file, fatal.clone())
         .map_err(|cause| failed("starting the checkpoints", cause.into()))?;
-    let syncs = Syncs::start(&file, tools).map_err(|cause| failed("watching over the log", cause.into()))?;
+    let syncs = telling::start(&file, beside.clone(), options.publish, fatal.clone())
+        .map_err(|cause| failed("watching over the log", cause.into()))?;
     let writer = Writer::new(Parts {
         conn,
         beside: beside.clone(),
         decide: options.decide,
         clock: options.clock,
-        queue: waiting,
-        fatal,
-        syncs,
+        fatal: fatal.clone(),
         checkpointer,
         small_disk: ballast.disk_is_small(),
         ballast,
@@ -164,13 +171,10 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         checkpoint_pages: options.checkpoint_pages,
     });
     let thread = std::thread::Builder::new().name("writer".into());
-    let writer =
-        thread.spawn(move || writer.run()).map_err(|cause| failed("starting the writer", cause.into()))?;
+    let run = move || Queue::new(writer, waiting, durability, fatal, syncs).run();
+    let writer = thread.spawn(run).map_err(|cause| failed("starting the writer", cause.into()))?;
     Ok(SqliteStore {
-        queue: Some(queue),
-        writer: Some(writer),
-        pool: Some(pool),
-        stopped,
+        front: Front::new(queue, writer, pool, stopped),
         beside,
         loader: Mutex::new(loader),
         epoch,

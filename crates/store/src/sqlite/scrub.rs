@@ -13,8 +13,8 @@ use super::{
     entry::{self, NO_HASH, Stored, select_entries},
     files::OpenError,
     open::check_version,
-    pool::read_only,
     row::{self, META, TABLES, Table},
+    view::read_only,
     wal,
 };
 use crate::objects::{self, ObjectError};

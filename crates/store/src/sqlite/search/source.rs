@@ -8,8 +8,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{
     entry::{self, Stored, select_entries},
-    pool::read_only,
     row,
+    view::read_only,
 };
 use crate::engine;
 
