@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// A token with which somebody is being let in; nothing in it for one who comes by his name.
     entering: Option<Option<String>>,
     doing: BTreeMap<AskId, Doing>,
-    saying: VecDeque<(Target, String)>,
+    saying: VecDeque<Saying>,
     opening: bool,
     place: Option<Place>,
     /// Who was signed in last.
@@ -43,8 +43,16 @@ enum Doing {
     Directory,
     Online,
     Open(UserId),
-    Post,
+    /// With the number under which its answer is wanted.
+    Post(Option<u64>),
     Leave,
+}
+
+/// A message that waits.
+struct Saying {
+    target: Target,
+    text: String,
+    ack: Option<u64>,
 }
 
 impl Session {
@@ -80,18 +88,27 @@ impl Session {
     pub(super) fn said(&mut self, said: Result<Said, Wrong>, now: Moment, shared: &mut Shared) {
         match said {
             Ok(Said::Event { ack, event: Event::Join(fields) }) => self.join(ack, fields, now, shared),
-            Ok(Said::Event { event: Event::Say(fields), .. }) => self.say(fields, now, shared),
-            Ok(Said::Event { event: Event::Alive(fields), .. }) => self.alive(&fields, now),
-            Ok(Said::Event { event: Event::Leave(fields), .. }) => self.leave(&fields, now, shared),
+            Ok(Said::Event { ack, event: Event::Say(fields) }) => {
+                if let Err(outcome) = self.say(ack, fields, now, shared) {
+                    self.answer(ack, &outcome, shared);
+                }
+            }
+            Ok(Said::Event { ack, event: Event::Alive(fields) }) => {
+                let outcome = self.alive(&fields, now);
+                self.answer(ack, &outcome, shared);
+            }
+            Ok(Said::Event { ack, event: Event::Leave(fields) }) => {
+                let outcome = self.leave(&fields, now, shared);
+                self.answer(ack, &outcome, shared);
+            }
             Ok(Said::Acknowledged(number)) => {
                 if let Some(place) = &mut self.place {
                     place.acknowledged(number, shared);
                 }
             }
-            Err(Wrong::Unfit { ack, is_join: true }) => {
+            Err(Wrong::Unfit { ack }) => {
                 self.answer(ack, &Outcome::error("Invalid request, a field is not a text"), shared);
             }
-            Err(Wrong::Unfit { .. }) => {}
             Ok(Said::Request(_)) | Err(Wrong::Broken) => shared.close(self.link),
         }
     }
@@ -149,19 +166,21 @@ impl Session {
     }
 
     /// "Heartbeat without token: anybody can keep anybody alive." Here a connection keeps itself alive only.
-    fn alive(&mut self, fields: &Fields, now: Moment) {
-        if let Some(place) = &mut self.place
-            && fields.client.as_deref() == Some(&place.name)
-        {
-            place.heard_at = now;
+    fn alive(&mut self, fields: &Fields, now: Moment) -> Outcome {
+        match &mut self.place {
+            Some(place) if fields.client.as_deref() == Some(&place.name) => {
+                place.heard_at = now;
+                Outcome::SUCCESS
+            }
+            _ => Outcome::not_yours(),
         }
     }
 
     /// "`client_disconnection` {client, jwt}: offline event to all, token deleted."
-    fn leave(&mut self, fields: &Fields, now: Moment, shared: &mut Shared) {
-        let Some(place) = &mut self.place else { return };
+    fn leave(&mut self, fields: &Fields, now: Moment, shared: &mut Shared) -> Outcome {
+        let Some(place) = &mut self.place else { return Outcome::invalid_jwt() };
         if fields.jwt != place.token || fields.client.as_deref() != Some(&place.name) {
-            return;
+            return Outcome::invalid_jwt();
         }
         place.pinged(now, shared);
         if let Some(token) = &place.token
@@ -170,6 +189,7 @@ impl Session {
             shared.tokens.remove(&place.seat.me);
         }
         self.sign_out(shared);
+        Outcome::SUCCESS
     }
 
     /// Signs out, and tells the client itself what the others are told by the server.
@@ -238,48 +258,54 @@ impl Session {
         shared.send(self.link, wire::say("received_message", None, &message));
     }
 
-    fn say(&mut self, fields: Fields, now: Moment, shared: &mut Shared) {
+    /// Takes a message, which is answered when it is stored; or says what is wrong with it.
+    fn say(
+        &mut self,
+        ack: Option<u64>,
+        fields: Fields,
+        now: Moment,
+        shared: &mut Shared,
+    ) -> Result<(), Outcome> {
         let Some(place) = self.place.as_mut().filter(|place| place.token == fields.jwt) else {
             let name =
                 self.place.as_ref().map(|place| &place.name).or(self.was.as_ref()).or(fields.sender.as_ref());
             let name = name.cloned().unwrap_or_default();
-            return self.must_log_in_again(&name, shared);
+            self.must_log_in_again(&name, shared);
+            return Err(Outcome::invalid_jwt());
         };
         place.heard_at = now;
-        let (Some(content), Some(room)) = (fields.content, fields.conversation_room) else { return };
+        let text = fields.content.ok_or_else(|| Outcome::missing("content"))?;
+        let room = fields.conversation_room.ok_or_else(|| Outcome::missing("conversation_room"))?;
         // "A name in a message body is compared and refused if it differs."
         if fields.sender.as_deref() != Some(&place.name) {
-            return;
+            return Err(Outcome::not_yours());
         }
         // "Unknown target or malformed room: dropped."
-        let Some(target) = place.room(&room, shared).filter(|target| place.joined.contains(target)) else {
-            return;
-        };
-        if target == Target::Notices {
-            return;
-        }
+        let target = place.room(&room, shared).filter(|target| place.joined.contains(target));
+        let target = target.filter(|target| *target != Target::Notices).ok_or_else(Outcome::no_such_room)?;
         if self.saying.len() >= SAYING_MAX {
             let name = place.name.clone();
-            return self.notice(&name, "Error! Too many messages at once; one was not sent.", shared);
+            self.notice(&name, "Error! Too many messages at once; one was not sent.", shared);
+            return Err(Outcome::error("Too many messages at once"));
         }
-        self.saying.push_back((target, content));
+        self.saying.push_back(Saying { target, text, ack });
         self.say_on(shared);
+        Ok(())
     }
 
     /// Posts what waits, in its order; the first message to somebody opens the conversation.
     fn say_on(&mut self, shared: &mut Shared) {
         while !self.opening
             && let Some(place) = &mut self.place
-            && let Some((target, _)) = self.saying.front()
+            && let Some(target) = self.saying.front().map(|saying| saying.target)
         {
-            let target = *target;
             let (doing, command) = match (place.conversation(target), target) {
                 (Some(conversation), _) => {
-                    let Some((_, text)) = self.saying.pop_front() else { return };
+                    let Some(Saying { text, ack, .. }) = self.saying.pop_front() else { return };
                     let client_id = place.client_id(shared);
                     let (attachments, reply_to, thread) = (Vec::new(), None, None);
                     let post = Command::Post { conversation, client_id, text, attachments, reply_to, thread };
-                    (Doing::Post, post)
+                    (Doing::Post(ack), post)
                 }
                 (None, Target::Direct(user)) => {
                     self.opening = true;
@@ -321,15 +347,26 @@ impl Session {
                         place.opened.insert(user, conversation);
                     }
                     (Err(refused), Some(_)) => {
-                        self.saying.retain(|(target, _)| *target != Target::Direct(user));
+                        let all = std::mem::take(&mut self.saying);
+                        let (lost, kept) =
+                            all.into_iter().partition(|one| one.target == Target::Direct(user));
+                        self.saying = kept;
+                        let lost: VecDeque<Saying> = lost;
+                        for one in lost {
+                            self.answer(one.ack, &Outcome::error(&refused.message), shared);
+                        }
                         self.not_stored(&refused, shared);
                     }
                     _ => {}
                 }
                 self.say_on(shared);
             }
-            (Some(Doing::Post), Err(refused)) => self.not_stored(&refused, shared),
-            (Some(Doing::Post | Doing::Leave) | None, _) => {}
+            (Some(Doing::Post(ack)), Ok(_)) => self.answer(ack, &Outcome::SUCCESS, shared),
+            (Some(Doing::Post(ack)), Err(refused)) => {
+                self.answer(ack, &Outcome::error(&refused.message), shared);
+                self.not_stored(&refused, shared);
+            }
+            (Some(Doing::Leave) | None, _) => {}
         }
     }
 

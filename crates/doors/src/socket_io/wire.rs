@@ -41,7 +41,7 @@ pub(super) enum Wrong {
     /// It is not of this wire at all: the connection is closed.
     Broken,
     /// A well-formed event with parts of the wrong sort: it is refused.
-    Unfit { ack: Option<u64>, is_join: bool },
+    Unfit { ack: Option<u64> },
 }
 
 /// The parts of all events; each has some of them.
@@ -120,7 +120,7 @@ fn event(args: &str, ack: Option<u64>) -> Result<Event, Wrong> {
     match serde_json::from_str::<Args>(args) {
         Ok(Args(fields)) => Ok(make(fields)),
         Err(error) => Err(match error.classify() {
-            Category::Data => Wrong::Unfit { ack, is_join: is_named("join") },
+            Category::Data => Wrong::Unfit { ack },
             _ => Wrong::Broken,
         }),
     }
@@ -232,6 +232,11 @@ impl Outcome {
         Self::error(format!("Invalid request, missing required field: {field}"))
     }
 
+    /// For a name that is another's.
+    pub(super) fn not_yours() -> Self {
+        Self::error("Invalid request, that is not your name")
+    }
+
     /// The same for a room that is not and one that is not his.
     pub(super) fn no_such_room() -> Self {
         Self::error("Invalid request, there is no such room")
@@ -271,8 +276,8 @@ fn write(bytes: &mut Vec<u8>, data: &impl Serialize) {
 mod tests {
     use super::*;
 
-    fn unfit(ack: Option<u64>, is_join: bool) -> Result<Said, Wrong> {
-        Err(Wrong::Unfit { ack, is_join })
+    fn unfit(ack: Option<u64>) -> Result<Said, Wrong> {
+        Err(Wrong::Unfit { ack })
     }
 
     #[test]
@@ -304,10 +309,10 @@ mod tests {
             r#"25["join","Avi&Lisa"]"#,
             r#"25["join",{"room":{"_placeholder":true,"num":-1}}]"#,
         ] {
-            assert_eq!(read(text.as_bytes()), unfit(Some(5), true), "{text}");
+            assert_eq!(read(text.as_bytes()), unfit(Some(5)), "{text}");
         }
         let object = br#"2["client_sends_message",{"content":{"a":1}}]"#;
-        assert_eq!(read(object), unfit(None, false));
+        assert_eq!(read(object), unfit(None));
     }
 
     #[test]
