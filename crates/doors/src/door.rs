@@ -158,6 +158,15 @@ pub enum Output {
         /// Whether to hold.
         hold: bool,
     },
+    /// Read nothing more on a link, or go on reading: so that the door has to keep no more than it has when requests
+    /// come faster than they are done. What was read already may still come; on a stream what the other end sends
+    /// meanwhile waits in its own socket, on Socket.IO in the engine up to a bound, and datagrams are lost.
+    Pause {
+        /// Which.
+        link: LinkId,
+        /// Whether to pause.
+        pause: bool,
+    },
     /// Open a link to an address. The listener refuses all but the address of a peer.
     Dial {
         /// The door's number for it.

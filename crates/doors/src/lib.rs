@@ -4,10 +4,11 @@
 //! the door what happened and does what it says; so a whole conversation in a foreign wire can be tested in no
 //! time, from a transcript (`tests/transcripts/<door>/*.txt`). What all doors need to know of the server stands
 //! once: who people are ([`People`]), what one signed-in link may see ([`Seat`]), how an entry reads on a
-//! wire that has no word for it ([`words`]), and whom to wake when ([`Timers`]).
+//! wire that has no word for it ([`words`]), and, at the desk of each door, which questions are open and whom to wake when.
 //!
 //! Invariant: a door never says for whom it asks. It names a link; who is signed in there, the listener knows.
 
+mod desk;
 mod door;
 mod people;
 mod pipe_line;
@@ -28,5 +29,4 @@ pub use settings::{Mode, Network, Settings};
 pub use socket_io::SocketIo;
 pub use tag_json::TagJson;
 pub use tcp_json::TcpJson;
-pub use timers::Timers;
 pub use udp_ack::UdpAck;

@@ -39,11 +39,6 @@ impl People {
     pub fn by_handle(&self, handle: &str) -> Option<&Profile> {
         self.get(*self.handles.get(&fold(handle))?)
     }
-
-    /// Everybody, in the order of their numbers.
-    pub fn all(&self) -> impl Iterator<Item = &Profile> {
-        self.profiles.values()
-    }
 }
 
 /// Handles are the same whatever their case.

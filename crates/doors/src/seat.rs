@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chinwag_protocol::{
-    ConversationId, ConversationKind, ConversationView, Entry, Event, LogId, Posting, Role, Seq, SessionId,
+    ConversationId, ConversationKind, ConversationView, Entry, Event, LogId, Posting, Role, SessionId,
     Snapshot, UserId,
 };
 
@@ -22,20 +22,14 @@ pub struct Room {
     pub name: String,
     /// What it is about.
     pub topic: String,
-    /// Whether anybody may join.
-    pub public: bool,
     /// Who may post.
     pub posting: Posting,
     /// One's own role.
     pub role: Role,
     /// The other one of a direct conversation (oneself, in one's notes).
     pub peer: Option<UserId>,
-    /// How many are in it.
-    pub members: u32,
     /// Whether it is over.
     pub closed: bool,
-    /// The last entry told.
-    pub seq: Seq,
 }
 
 impl Room {
@@ -46,23 +40,14 @@ impl Room {
             handle: view.handle.clone(),
             name: view.name.clone(),
             topic: view.topic.clone(),
-            public: view.public,
             posting: view.posting,
             role: view.mine.as_ref().map_or(Role::Member, |mine| mine.role),
             peer: view.direct.map(|(one, other)| if one == me { other } else { one }),
-            members: view.members,
             closed: view.closed,
-            seq: Seq::ZERO,
         }
     }
 
-    /// Whether the user of the seat may post here.
-    pub fn may_post(&self) -> bool {
-        !self.closed && (self.posting == Posting::Everyone || self.role > Role::Member)
-    }
-
     fn apply(&mut self, entry: &Entry, me: UserId) {
-        self.seq = entry.seq;
         match &entry.event {
             Event::Changed(change) => {
                 if let Some(handle) = &change.handle {
@@ -70,17 +55,11 @@ impl Room {
                 }
                 self.name = change.name.clone().unwrap_or_else(|| std::mem::take(&mut self.name));
                 self.topic = change.topic.clone().unwrap_or_else(|| std::mem::take(&mut self.topic));
-                self.public = change.public.unwrap_or(self.public);
                 self.posting = change.posting.unwrap_or(self.posting);
             }
-            Event::Joined { user, role, .. } => {
-                self.members += 1;
-                if *user == me {
-                    self.role = *role;
-                }
+            Event::Joined { user, role, .. } | Event::RoleChanged { user, role } if *user == me => {
+                self.role = *role;
             }
-            Event::Left { .. } | Event::Removed { .. } => self.members = self.members.saturating_sub(1),
-            Event::RoleChanged { user, role } if *user == me => self.role = *role,
             Event::Closed {} => {
                 self.closed = true;
                 self.handle = None;

@@ -62,8 +62,6 @@ impl fmt::Display for Network {
 pub struct Settings {
     /// Whether people may come in by their name alone, where the wire has such a way.
     pub open: bool,
-    /// Whether accounts can be made here.
-    pub register: bool,
     /// How the UDP wire tells people about each other.
     pub mode: Mode,
     /// From where a datagram's source address is believed.

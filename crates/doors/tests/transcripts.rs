@@ -39,7 +39,6 @@ fn settings(mode: Mode) -> Settings {
     let network = |text: &str| text.parse().expect("a network");
     Settings {
         open: true,
-        register: true,
         mode,
         trusted_networks: vec![network("127.0.0.0/8"), network("10.0.0.0/8")],
         listen: "10.0.0.1:5555".parse().expect("an address"),

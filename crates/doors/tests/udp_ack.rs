@@ -84,7 +84,6 @@ impl World {
         let network = |text: &str| text.parse().expect("a network");
         let settings = Settings {
             open: true,
-            register: true,
             mode: if relay { Mode::Relay } else { Mode::Direct },
             trusted_networks: vec![network("127.0.0.0/8"), network("10.0.0.0/8")],
             listen: "10.0.0.1:5555".parse().expect("an address"),

@@ -100,7 +100,7 @@ impl Back {
     /// Dials, or will when the last dial is long enough ago.
     fn dial_when_due(&mut self, now: Moment, shared: &mut Shared) {
         match self.dialled_at.map(|at| at + DIALS_APART).filter(|due| *due > now) {
-            Some(due) => shared.timers.set((self.main, Alarm::Dial), due),
+            Some(due) => shared.timers.set(self.main, Alarm::Dial, due),
             None => self.dial(now, shared),
         }
     }
@@ -145,7 +145,7 @@ impl Back {
         }
         self.link = None;
         self.answer.clear();
-        shared.timers.clear((self.main, Alarm::Push));
+        shared.timers.clear(self.main, Alarm::Push);
         if self.port.is_some_and(|(_, tries)| tries < DIALS_MAX) {
             self.dial_when_due(now, shared);
         }
@@ -159,8 +159,8 @@ impl Back {
         }
         self.answer.clear();
         self.port = None;
-        shared.timers.clear((self.main, Alarm::Push));
-        shared.timers.clear((self.main, Alarm::Dial));
+        shared.timers.clear(self.main, Alarm::Push);
+        shared.timers.clear(self.main, Alarm::Dial);
     }
 
     /// Pushes this after what is being pushed.
@@ -183,7 +183,7 @@ impl Back {
         shared.send(link, letters.encode(&push.line));
         let after = AGAIN_AFTER[self.tries.min(AGAIN_AFTER.len() - 1)];
         self.tries += 1;
-        shared.timers.set((self.main, Alarm::Push), now + after);
+        shared.timers.set(self.main, Alarm::Push, now + after);
     }
 
     /// Bytes of the client; the push that they answer, if they do.
@@ -201,7 +201,7 @@ impl Back {
             return None;
         }
         self.answer.clear();
-        shared.timers.clear((self.main, Alarm::Push));
+        shared.timers.clear(self.main, Alarm::Push);
         if let Some((_, tries)) = &mut self.port {
             // Whoever answers is there.
             *tries = 0;

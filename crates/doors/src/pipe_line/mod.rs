@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chinwag_protocol::UserId;
 
 use self::session::Session;
-use crate::{AskId, DialId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+use crate::{AskId, DialId, Door, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
 
 /// The door.
 pub struct PipeLine {
@@ -43,7 +43,7 @@ struct Shared {
     next_ask: u64,
     dials: BTreeMap<DialId, LinkId>,
     next_dial: u32,
-    timers: Timers<(LinkId, Alarm)>,
+    timers: Timers<Alarm>,
     out: VecDeque<Output>,
 }
 
@@ -152,7 +152,6 @@ impl Door for PipeLine {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
             Input::Woken => {
-                self.shared.timers.woken();
                 while let Some((link, alarm)) = self.shared.timers.due(now) {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }

@@ -102,9 +102,9 @@ impl Session {
             self.close(shared);
         }
         if self.messages.len() > 0 {
-            shared.timers.set((self.link, Alarm::Quiet), now + QUIET);
+            shared.timers.set(self.link, Alarm::Quiet, now + QUIET);
         } else {
-            shared.timers.clear((self.link, Alarm::Quiet));
+            shared.timers.clear(self.link, Alarm::Quiet);
         }
     }
 
@@ -193,7 +193,7 @@ impl Session {
             // What was just pushed is answered first: two pushes without an answer between run together.
             Request::Quit if self.back.is_pushing() => {
                 self.quitting = true;
-                shared.timers.set((self.link, Alarm::Quit), now + QUIT_WITHIN);
+                shared.timers.set(self.link, Alarm::Quit, now + QUIT_WITHIN);
             }
             Request::Quit => self.quit(shared),
             Request::Unknown => self.say("ERR|Unknown Command.", shared),
@@ -206,7 +206,7 @@ impl Session {
             return;
         }
         self.quitting = true;
-        shared.timers.clear((self.link, Alarm::Quit));
+        shared.timers.clear(self.link, Alarm::Quit);
         self.back.leave(self.messages.letters, shared);
         if self.place.is_some() {
             self.ask(Doing::Quit, Question::SignOut {}, shared);
@@ -246,7 +246,7 @@ impl Session {
         }
         self.back.leave(self.messages.letters, shared);
         for alarm in [Alarm::Quiet, Alarm::Quit] {
-            shared.timers.clear((self.link, alarm));
+            shared.timers.clear(self.link, alarm);
         }
     }
 

@@ -17,7 +17,7 @@ use std::{
 use chinwag_protocol::{ConversationId, Refused, UserId};
 
 use self::{request::Asked, session::Session, wire::Said};
-use crate::{AskId, Door, Given, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+use crate::{AskId, Door, Given, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
 
 /// How long a client has after its first `join` before it is told anything. "Event handlers are registered after
 /// initiate_connection returns; anything pushed earlier is lost."
@@ -72,7 +72,7 @@ struct Shared {
     here: BTreeMap<UserId, Here>,
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
-    timers: Timers<(LinkId, Alarm)>,
+    timers: Timers<Alarm>,
     /// What is to be told to other links, in this order, once the present one is done.
     news: VecDeque<News>,
     out: VecDeque<Output>,
@@ -283,7 +283,6 @@ impl Door for SocketIo {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
             Input::Woken => {
-                self.shared.timers.woken();
                 while let Some((link, alarm)) = self.shared.timers.due(now) {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }

@@ -160,7 +160,7 @@ impl Session {
         if is_first && !place.appeared {
             // "Must fire once, although six joins race for it."
             shared.comes(place.seat.me);
-            shared.timers.set((self.link, Alarm::Appear), now + APPEARS_AFTER);
+            shared.timers.set(self.link, Alarm::Appear, now + APPEARS_AFTER);
         }
         Outcome::SUCCESS
     }
@@ -210,10 +210,10 @@ impl Session {
             shared.goes(place.seat.me, place.appeared);
         }
         for alarm in [Alarm::Appear, Alarm::NextWaiting, Alarm::Check] {
-            shared.timers.clear((self.link, alarm));
+            shared.timers.clear(self.link, alarm);
         }
         for user in &place.online {
-            shared.timers.clear((self.link, Alarm::Offline(*user)));
+            shared.timers.clear(self.link, Alarm::Offline(*user));
         }
         self.was = Some(place.name);
         self.saying.clear();
@@ -451,7 +451,7 @@ impl Session {
         place.heard_at = now;
         let me = place.seat.me;
         let missed = std::mem::take(&mut place.missed);
-        shared.timers.set((self.link, Alarm::Check), now + CHECK_EVERY);
+        shared.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
         self.tell("new_user_online", me, shared);
         for user in missed {
             self.tell("new_user_online", user, shared);
@@ -470,7 +470,7 @@ impl Session {
             self.forget_place(shared);
             return shared.close(self.link);
         }
-        shared.timers.set((self.link, Alarm::Check), now + CHECK_EVERY);
+        shared.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
     }
 
     fn tell(&self, event: &str, user: UserId, shared: &mut Shared) {
@@ -484,7 +484,7 @@ impl Session {
         if user == place.seat.me || !place.directory.contains(user) {
             return;
         }
-        shared.timers.clear((self.link, Alarm::Offline(user)));
+        shared.timers.clear(self.link, Alarm::Offline(user));
         place.online.insert(user);
         if place.appeared {
             self.tell("new_user_online", user, shared);
@@ -498,15 +498,15 @@ impl Session {
         let (ServerSignal::Presence(all), Some(place)) = (signal, &mut self.place) else { return };
         let mut new = Vec::new();
         for one in all.iter().filter(|one| one.user != place.seat.me) {
-            let alarm = (self.link, Alarm::Offline(one.user));
+            let alarm = Alarm::Offline(one.user);
             match one.presence {
                 Presence::Offline => {
-                    if place.online.contains(&one.user) && shared.timers.get(alarm).is_none() {
-                        shared.timers.set(alarm, now + MOMENT);
+                    if place.online.contains(&one.user) && !shared.timers.is_set(self.link, alarm) {
+                        shared.timers.set(self.link, alarm, now + MOMENT);
                     }
                 }
                 Presence::Online | Presence::Away => {
-                    shared.timers.clear(alarm);
+                    shared.timers.clear(self.link, alarm);
                     // Who comes through this door is announced when he appears.
                     if !shared.is_coming(one.user) && place.online.insert(one.user) {
                         new.push(one.user);
@@ -553,7 +553,7 @@ impl Session {
         shared.send(self.link, wire::say(event, Some(number), &message));
         if !place.caught_up && entry.by != place.seat.me {
             shared.out.push_back(Output::Hold { link: self.link, hold: true });
-            shared.timers.set((self.link, Alarm::NextWaiting), now + BETWEEN_WAITING);
+            shared.timers.set(self.link, Alarm::NextWaiting, now + BETWEEN_WAITING);
         }
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Shared,
     dialect::{Asked, Kind, Response, Verb},
     place::{Roll, kind_of},
-    session::{Aside, Doing, NO_ASK, Session, response_to},
+    session::{Aside, Doing, Session, response_to},
     wire,
 };
 use crate::{Given, Moment, Question};
@@ -70,7 +70,7 @@ impl Session {
             }
             // A group that he was put out of meanwhile.
             (Doing::Data(gathering), _) => self.gather(gathering, now, shared),
-            (doing @ (Doing::Join(..) | Doing::Enter(..) | Doing::Joined(..) | Doing::Create(_)), result) => {
+            (doing @ (Doing::Join(..) | Doing::Joined(..) | Doing::Create(_)), result) => {
                 self.entering(doing, result, shared);
             }
             (Doing::Key(asked, change), Ok(_)) if change == ProfileChange::default() => {
@@ -109,7 +109,7 @@ impl Session {
     fn found(&mut self, asked: Asked, result: Result<Given, Refused>, now: Moment, shared: &mut Shared) {
         match result {
             // He is known by his handle now, so this is not asked for twice.
-            Ok(Given::Answer(Answer::User(profile))) if shared.people.get(profile.id).is_some() => {
+            Ok(Given::Answer(Answer::User(profile))) if shared.desk.people.get(profile.id).is_some() => {
                 self.request(asked, now, shared);
             }
             Ok(Given::Answer(Answer::Conversation(view))) if asked.verb == Verb::Add => {
@@ -142,7 +142,7 @@ impl Session {
                 self.answer(&asked, vec![("data", record)], shared);
             }
             (Doing::Create(asked) | Doing::Joined(asked, _), result) => self.refused(&asked, result, shared),
-            // Nothing is asked while an entry is waited for.
+            // Nothing else comes here.
             _ => {}
         }
     }
@@ -152,7 +152,8 @@ impl Session {
         if self.place.as_ref().is_some_and(|place| place.seat.room(conversation).is_some()) {
             return self.entered(asked, conversation, shared);
         }
-        self.doing = Some((NO_ASK, Doing::Enter(asked, conversation)));
+        self.busy = true;
+        self.awaited = Some((asked, conversation));
     }
 
     /// A conversation that was made or joined here is there.
@@ -261,8 +262,8 @@ impl Session {
     /// Goes on with what waited for this entry.
     pub(super) fn was_awaited(&mut self, log: LogId, event: &Event, shared: &mut Shared) {
         let (LogId::User(_), Event::Entered { conversation: view }) = (log, event) else { return };
-        let is_awaited = |doing: &Doing| matches!(doing, Doing::Enter(_, id) if *id == view.id);
-        if let Some((_, Doing::Enter(asked, id))) = self.doing.take_if(|(_, doing)| is_awaited(doing)) {
+        if let Some((asked, id)) = self.awaited.take_if(|(_, id)| *id == view.id) {
+            self.busy = false;
             self.entered(asked, id, shared);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chinwag_protocol::{ConversationId, Device, ProfileChange, Query, Refused};
+use chinwag_protocol::{ConversationId, ProfileChange, Query, Refused};
 use serde_json::Value;
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     place::{Place, Roll},
     session::{Aside, Doing, Gathering, Session, response_to},
 };
-use crate::{Given, Moment, Question};
+use crate::{Given, Moment, Question, desk::device};
 
 /// "Send nothing more until its DATA request (or >= 300 ms)."
 const READY_AFTER: Duration = Duration::from_millis(300);
@@ -59,7 +59,7 @@ impl Session {
             return self.refuse(&asked, Response::Failed, shared);
         };
         let profile = ProfileChange { name: asked.tag.filled("name"), ..ProfileChange::default() };
-        let question = Question::Register { device: device(id, key), profile };
+        let question = Question::Register { device: device("tag_json", id, key), profile };
         self.ask(Doing::SignUp(asked), question, shared);
     }
 
@@ -70,7 +70,7 @@ impl Session {
         if self.place.is_some() {
             return self.refuse(&asked, Response::SimultaneousLogin, shared);
         }
-        self.ask(Doing::LogIn(asked), Question::SignIn(device(id, key)), shared);
+        self.ask(Doing::LogIn(asked), Question::SignIn(device("tag_json", id, key)), shared);
     }
 
     pub(super) fn logged_in(
@@ -89,7 +89,7 @@ impl Session {
                 shared.here.insert(snapshot.me.id, self.link);
                 self.place = Some(Place::new(&snapshot));
                 self.hold(shared);
-                shared.timers.set((self.link, Alarm::Ready), now + READY_AFTER);
+                shared.desk.timers.set(self.link, Alarm::Ready, now + READY_AFTER);
                 self.answer_alone(asked, Response::Successful, shared);
             }
             Ok(_) => self.answer_alone(asked, Response::Failed, shared),
@@ -142,8 +142,4 @@ impl Session {
 /// The id of whoever signs up or logs in.
 fn own_id(asked: &Asked) -> Option<String> {
     asked.user().filter(|_| asked.document.is_some()).or_else(|| asked.tag.id("id"))
-}
-
-fn device(handle: String, password: String) -> Device {
-    Device { handle, password, device: "tag_json".to_owned(), invite: None, cookie: false }
 }

@@ -158,7 +158,7 @@ impl Session {
                     self.say_call(entry, room, call.media, Said::Ended, shared);
                 }
                 None if *reason == CallEnd::Missed && !is_own => {
-                    for line in words::lines(entry, &shared.settings.web, |_| String::new()) {
+                    for line in words::lines(entry, &shared.desk.settings.web, |_| String::new()) {
                         self.line(entry, room, line, shared);
                     }
                 }

@@ -47,8 +47,8 @@ impl Session {
         let Some(place) = &mut self.place else { return };
         if word == "FILE" {
             return match place.files.put(&asked.tag, conversation, now) {
-                Put::Waiting if shared.timers.get((self.link, Alarm::Files)).is_some() => {}
-                Put::Waiting => shared.timers.set((self.link, Alarm::Files), now + COMPLETE_WITHIN),
+                Put::Waiting if shared.desk.timers.is_set(self.link, Alarm::Files) => {}
+                Put::Waiting => shared.desk.timers.set(self.link, Alarm::Files, now + COMPLETE_WITHIN),
                 Put::Wrong => self.refuse(&asked, Response::Failed, shared),
                 Put::Whole(bytes) => self.upload(asked, conversation, bytes, shared),
             };

@@ -21,8 +21,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use chinwag_protocol::UserId;
 
-use self::{calls::Frame, chats::Dates, session::Session};
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+use self::{
+    calls::Frame,
+    chats::Dates,
+    session::{Purpose, Session},
+};
+use crate::{Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
 
 /// The door.
 pub struct TagJson {
@@ -41,42 +45,22 @@ enum Alarm {
 
 /// What all links of the door share.
 struct Shared {
-    settings: Settings,
-    people: People,
+    desk: Desk<Purpose, Alarm>,
     /// At which link each user of this wire is: once each.
     here: BTreeMap<UserId, LinkId>,
-    asks: BTreeMap<AskId, LinkId>,
-    next_ask: u64,
-    timers: Timers<(LinkId, Alarm)>,
     /// Media of calls, for other links than the one at work.
     frames: VecDeque<(LinkId, Frame)>,
     dates: Dates,
-    out: VecDeque<Output>,
-}
-
-impl Shared {
-    fn ask(&mut self, link: LinkId, question: Question) -> AskId {
-        self.next_ask += 1;
-        let ask = AskId(self.next_ask);
-        self.asks.insert(ask, link);
-        self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
-        ask
-    }
 }
 
 impl TagJson {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
         let shared = Shared {
-            settings,
-            people: People::default(),
+            desk: Desk::new(settings),
             here: BTreeMap::new(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            timers: Timers::default(),
             frames: VecDeque::new(),
             dates: Dates::default(),
-            out: VecDeque::new(),
         };
         Self { sessions: BTreeMap::new(), shared }
     }
@@ -88,13 +72,10 @@ impl TagJson {
     }
 
     fn forget(&mut self, link: LinkId) {
-        if let Some(mut session) = self.sessions.remove(&link) {
-            // Nobody answers on a link that is gone.
-            for ask in session.asides.keys().chain(session.doing.as_ref().map(|(ask, _)| ask)) {
-                self.shared.asks.remove(ask);
-            }
-            session.doing = None;
-            session.gone(&mut self.shared);
+        self.shared.desk.forget(link);
+        let place = self.sessions.remove(&link).and_then(|session| session.place);
+        if let Some(place) = place {
+            self.shared.here.remove(&place.seat.me);
         }
     }
 }
@@ -111,12 +92,12 @@ impl Door for TagJson {
             Input::Drained { link } => self.with(link, |session, shared| session.drained(now, shared)),
             Input::Closed { link } | Input::Ended { link, .. } => self.forget(link),
             Input::Answered { ask, result } => {
-                if let Some(link) = self.shared.asks.remove(&ask) {
-                    self.with(link, |session, shared| session.answered(ask, result, now, shared));
+                if let Some((link, purpose)) = self.shared.desk.answered(ask) {
+                    self.with(link, |session, shared| session.answered(purpose, result, now, shared));
                 }
             }
             Input::Profile { profile } => {
-                let before = self.shared.people.tell(profile);
+                let before = self.shared.desk.people.tell(profile);
                 if let Some(before) = before.filter(|before| before.handle != profile.handle) {
                     for place in self.sessions.values_mut().filter_map(|session| session.place.as_mut()) {
                         place.user_was(before.id, &before.handle);
@@ -131,8 +112,7 @@ impl Door for TagJson {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
             Input::Woken => {
-                self.shared.timers.woken();
-                while let Some((link, alarm)) = self.shared.timers.due(now) {
+                while let Some((link, alarm)) = self.shared.desk.due(now) {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }
             }
@@ -141,11 +121,10 @@ impl Door for TagJson {
         while let Some((link, frame)) = self.shared.frames.pop_front() {
             self.with(link, |session, shared| session.frame(&frame, shared));
         }
-        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        self.shared.desk.poll()
     }
 }
 
@@ -157,7 +136,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::{session::WAITING_MAX, *};
-    use crate::{Given, Mode};
+    use crate::{AskId, Given, Mode};
 
     /// Two users in a call, each at a link of his number, and what is said on the link of the second.
     struct Two(TagJson);
@@ -166,7 +145,6 @@ mod tests {
         fn new() -> Self {
             let settings = Settings {
                 open: false,
-                register: true,
                 mode: Mode::Direct,
                 trusted_networks: Vec::new(),
                 listen: "127.0.0.1:7767".parse().unwrap(),
@@ -249,11 +227,12 @@ mod tests {
     fn whoever_goes_leaves_nothing_behind() {
         let mut two = Two::new();
         two.say(1, &json!({ "action": "ADD", "type": "CONTACT", "user_id": "user2" }));
-        assert_eq!((two.0.shared.asks.len(), two.0.shared.here.len()), (1, 2));
+        assert_eq!((two.0.shared.desk.asked(LinkId(1)).count(), two.0.shared.here.len()), (1, 2));
         two.hear(Input::Closed { link: LinkId(1) });
         two.hear(Input::Closed { link: LinkId(2) });
         let shared = &two.0.shared;
-        assert!(shared.asks.is_empty() && shared.here.is_empty() && two.0.sessions.is_empty());
+        assert_eq!(shared.desk.asked(LinkId(1)).count(), 0);
+        assert!(shared.here.is_empty() && two.0.sessions.is_empty());
         let said = two.hear(Input::Woken);
         assert!(said.is_empty(), "{said:?}");
     }

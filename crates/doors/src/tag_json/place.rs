@@ -139,7 +139,7 @@ impl Place {
         if let Some(first) = self.users.get(&user) {
             return first.clone();
         }
-        let own = shared.people.handle(user).to_lowercase();
+        let own = shared.desk.people.handle(user).to_lowercase();
         // Somebody has taken a name under which the client knows somebody else.
         let is_taken = self.users.values().chain(self.rooms.values()).any(|id| *id == own);
         if is_taken { format!("{own}#{user}") } else { own }
@@ -152,10 +152,10 @@ impl Place {
         }
         if let Some((name, user)) = id.rsplit_once('#') {
             let user = UserId(user.parse().ok()?);
-            return (shared.people.handle(user).to_lowercase() == name).then_some(user);
+            return (shared.desk.people.handle(user).to_lowercase() == name).then_some(user);
         }
         let is_room = self.rooms.values().any(|first| first == id);
-        if is_room { None } else { shared.people.by_handle(id).map(|profile| profile.id) }
+        if is_room { None } else { shared.desk.people.by_handle(id).map(|profile| profile.id) }
     }
 
     /// Somebody had this id until now.
@@ -201,19 +201,19 @@ impl Place {
             Some((Presence::Offline, Some(at))) if at.0 > 0 => at.0.into(),
             // Presence tells more than the door's own links, but it comes later.
             None if shared.here.contains_key(&user) => "ONLINE".into(),
-            _ => shared.settings.started_at.0.max(1).into(),
+            _ => shared.desk.settings.started_at.0.max(1).into(),
         }
     }
 
     /// "Contact record: NAME, ID, ICON, BIO, DATE_TIME, STATUS."
     pub(super) fn contact(&self, user: UserId, shared: &Shared) -> Value {
-        let profile = shared.people.get(user);
+        let profile = shared.desk.people.get(user);
         json!({
             "NAME": profile.map_or("", |profile| &profile.name),
             "ID": self.id(user, shared),
             "ICON": "",
             "BIO": profile.map_or("", |profile| &profile.about),
-            "DATE_TIME": shared.settings.started_at.0,
+            "DATE_TIME": shared.desk.settings.started_at.0,
             "STATUS": self.status(user, shared),
         })
     }

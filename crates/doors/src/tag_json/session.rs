@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_protocol::{ClientSignal, ConversationId, Kind as Why, ProfileChange, Refused, Seq, UserId};
+use chinwag_protocol::{ConversationId, Kind as Why, ProfileChange, Refused, UserId};
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     place::{Place, Roll},
     wire::{self, Piece, TAG_MAX, Tags},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question};
+use crate::{Given, LinkId, Moment, Question};
 
 /// Pieces that are no tags before the connection ends.
 const STRIKES_MAX: u32 = 3;
@@ -22,16 +22,14 @@ pub(super) const WAITING_MAX: usize = 4 * TAG_MAX;
 /// Whom a client watches: as many as the server lets it.
 const WATCHED_MAX: usize = 500;
 
-/// In the place of a question's number where something else is waited for.
-pub(super) const NO_ASK: AskId = AskId(0);
-
 /// One client.
 pub(super) struct Session {
     pub(super) link: LinkId,
     pub(super) tags: Tags,
-    pub(super) doing: Option<(AskId, Doing)>,
-    /// Questions that no request waits for.
-    pub(super) asides: BTreeMap<AskId, Aside>,
+    /// A request waits for its answer.
+    pub(super) busy: bool,
+    /// It is done when the entry of a conversation that the client made or joined has come.
+    pub(super) awaited: Option<(Asked, ConversationId)>,
     pub(super) place: Option<Place>,
     /// The client speaks the document's dialect.
     pub(super) document: bool,
@@ -40,6 +38,13 @@ pub(super) struct Session {
     /// A request that came before its client was ready for an answer.
     waiting: Option<Asked>,
     strikes: u32,
+}
+
+/// For what something was asked.
+pub(super) enum Purpose {
+    Request(Doing),
+    /// No request waits for it.
+    Aside(Aside),
 }
 
 /// The request that waits for its answer.
@@ -55,10 +60,9 @@ pub(super) enum Doing {
     Data(Gathering),
     /// A contact was added.
     Contact(Asked, UserId),
-    /// A conversation is being made or joined; then its entry is waited for; then its members are asked for.
+    /// A conversation is being made or joined; when its entry has come its members are asked for.
     Create(Asked),
     Join(Asked, ConversationId),
-    Enter(Asked, ConversationId),
     Joined(Asked, Roll),
     /// The key is changed first, then the profile: if the first is refused, nothing is changed.
     Key(Asked, ProfileChange),
@@ -106,8 +110,8 @@ impl Session {
         Self {
             link,
             tags: Tags::default(),
-            doing: None,
-            asides: BTreeMap::new(),
+            busy: false,
+            awaited: None,
             place: None,
             document: false,
             alone: false,
@@ -130,9 +134,15 @@ impl Session {
         }
     }
 
-    /// Takes the requests that came, one after the other.
+    /// Takes the requests that came, one after the other; while one waits no more than those are read.
     pub(super) fn go_on(&mut self, now: Moment, shared: &mut Shared) {
-        while self.doing.is_none() && !self.alone && self.strikes < STRIKES_MAX {
+        self.take(now, shared);
+        let is_stopped = self.busy || self.alone || self.waiting.is_some();
+        shared.desk.pause(self.link, is_stopped && self.tags.has_more());
+    }
+
+    fn take(&mut self, now: Moment, shared: &mut Shared) {
+        while !self.busy && !self.alone && self.strikes < STRIKES_MAX {
             let Some(asked) = self.waiting.take().or_else(|| self.next(shared)) else { return };
             // "Send nothing more until its DATA request (or >= 300 ms)": what else it asks waits.
             let is_ready = self.place.as_ref().is_none_or(|place| place.ready);
@@ -170,17 +180,7 @@ impl Session {
     }
 
     pub(super) fn close(&self, shared: &mut Shared) {
-        shared.out.push_back(Output::Close { link: self.link });
-    }
-
-    /// The link is gone, or about to be.
-    pub(super) fn gone(self, shared: &mut Shared) {
-        for alarm in [Alarm::Ready, Alarm::Files] {
-            shared.timers.clear((self.link, alarm));
-        }
-        if let Some(place) = self.place {
-            shared.here.remove(&place.seat.me);
-        }
+        shared.desk.close(self.link);
     }
 
     /// Sends a tag; keys are given in lower case and spelled as the client's dialect does.
@@ -193,7 +193,7 @@ impl Session {
     }
 
     fn transmit(&self, fields: &[(String, Value)], shared: &mut Shared) {
-        shared.out.push_back(Output::Send { link: self.link, bytes: wire::tag(fields, self.tags.wrapped) });
+        shared.desk.send(self.link, wire::tag(fields, self.tags.wrapped));
     }
 
     pub(super) fn send_owned(&self, fields: &[(String, Value)], shared: &mut Shared) {
@@ -245,20 +245,19 @@ impl Session {
     }
 
     pub(super) fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.doing = Some((ask, doing));
+        self.busy = true;
+        shared.desk.ask(self.link, Purpose::Request(doing), question);
     }
 
-    pub(super) fn aside(&mut self, aside: Aside, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.asides.insert(ask, aside);
+    pub(super) fn aside(&self, aside: Aside, question: Question, shared: &mut Shared) {
+        shared.desk.ask(self.link, Purpose::Aside(aside), question);
     }
 
     /// Says of whom this client wants to hear whether they are there.
     pub(super) fn watch(&self, shared: &mut Shared) {
         let Some(place) = &self.place else { return };
         let users = place.contacts.iter().copied().take(WATCHED_MAX).collect();
-        shared.out.push_back(Output::Signal { link: self.link, signal: ClientSignal::Watch { users } });
+        shared.desk.watch(self.link, users);
     }
 
     /// Tells no entries while something of theirs is looked up.
@@ -266,7 +265,7 @@ impl Session {
         if let Some(place) = &mut self.place {
             place.holds += 1;
             if place.holds == 1 {
-                shared.out.push_back(Output::Hold { link: self.link, hold: true });
+                shared.desk.hold(self.link, true);
             }
         }
     }
@@ -275,7 +274,7 @@ impl Session {
         if let Some(place) = self.place.as_mut().filter(|place| place.holds > 0) {
             place.holds -= 1;
             if place.holds == 0 {
-                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+                shared.desk.hold(self.link, false);
             }
         }
     }
@@ -299,7 +298,7 @@ impl Session {
             Alarm::Files => {
                 let again = self.place.as_mut().and_then(|place| place.files.expire(now));
                 if let Some(at) = again {
-                    shared.timers.set((self.link, alarm), at);
+                    shared.desk.timers.set(self.link, alarm, at);
                 }
             }
         }
@@ -310,7 +309,7 @@ impl Session {
         let Some(place) = self.place.as_mut().filter(|place| !place.ready) else { return };
         place.ready = true;
         place.known.extend(place.contacts.iter().copied());
-        shared.timers.clear((self.link, Alarm::Ready));
+        shared.desk.timers.clear(self.link, Alarm::Ready);
         let place = &*place;
         let statuses: Vec<Value> = place
             .contacts
@@ -320,7 +319,7 @@ impl Session {
         let fields = [
             ("action", Value::from("STATUS")),
             ("statuses", statuses.into()),
-            ("date_time", shared.settings.wall(now).0.into()),
+            ("date_time", shared.desk.settings.wall(now).0.into()),
         ];
         self.send(&fields, shared);
         self.watch(shared);
@@ -335,8 +334,7 @@ impl Session {
             // Of an entry that is not told to its end nothing is delivered.
             let whole = if place.holds == 0 { std::mem::take(&mut place.written) } else { BTreeMap::new() };
             for (conversation, delivered) in whole {
-                let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-                shared.out.push_back(Output::Signal { link: self.link, signal });
+                shared.desk.delivered(self.link, conversation, delivered);
             }
         }
         self.fetch_next(shared);
@@ -348,18 +346,19 @@ impl Session {
     /// An answer to what was asked.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        purpose: Purpose,
         result: Result<Given, Refused>,
         now: Moment,
         shared: &mut Shared,
     ) {
-        if let Some(aside) = self.asides.remove(&ask) {
-            return self.aside_done(aside, result, shared);
+        match purpose {
+            Purpose::Aside(aside) => self.aside_done(aside, result, shared),
+            Purpose::Request(doing) => {
+                self.busy = false;
+                self.done(doing, result, now, shared);
+                self.go_on(now, shared);
+            }
         }
-        if let Some((_, doing)) = self.doing.take_if(|(asked, _)| *asked == ask) {
-            self.done(doing, result, now, shared);
-        }
-        self.go_on(now, shared);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     Shared,
     dialect::Kind,
     place::{Roll, chat_name, kind_of},
-    session::{Aside, Doing, Session},
+    session::{Aside, Doing, Purpose, Session},
 };
 use crate::{Moment, Question, Room, words};
 
@@ -76,7 +76,7 @@ impl Session {
         match &entry.event {
             Event::Message(body) if hears => self.message(entry, body, room, shared),
             Event::Edited { .. } | Event::Deleted { .. } if hears => {
-                for line in words::lines(entry, &shared.settings.web, |_| String::new()) {
+                for line in words::lines(entry, &shared.desk.settings.web, |_| String::new()) {
                     self.line(entry, room, line, shared);
                 }
             }
@@ -201,7 +201,7 @@ impl Session {
     }
 
     fn file(&mut self, entry: &Entry, room: &Room, file: &Attachment, index: u16, shared: &mut Shared) {
-        let line = words::file(entry, file, index.into(), &shared.settings.web);
+        let line = words::file(entry, file, index.into(), &shared.desk.settings.web);
         if file.size > INLINE_MAX {
             return self.line(entry, room, line, shared);
         }
@@ -237,7 +237,7 @@ impl Session {
                         let record = place.contact(peer, shared);
                         self.tell_contact(record, shared);
                     }
-                } else if entry.by != me || !self.is_entering() {
+                } else if entry.by != me || !self.is_entering(shared) {
                     let (roll, question) = Roll::new(conversation.id);
                     self.hold(shared);
                     self.aside(Aside::Entered(roll), question, shared);
@@ -254,8 +254,10 @@ impl Session {
     }
 
     /// Whether a request is on its way into a conversation; its answer tells all about it.
-    fn is_entering(&self) -> bool {
-        matches!(self.doing, Some((_, Doing::Create(_) | Doing::Join(..) | Doing::Enter(..))))
+    fn is_entering(&self, shared: &Shared) -> bool {
+        let is_entering =
+            |purpose: &Purpose| matches!(purpose, Purpose::Request(Doing::Create(_) | Doing::Join(..)));
+        self.awaited.is_some() || shared.desk.asked(self.link).any(is_entering)
     }
 
     /// "The new member gets ADD with DATA."
@@ -324,7 +326,7 @@ impl Session {
                 ("action", Value::from("STATUS")),
                 ("id", id.into()),
                 ("status", status),
-                ("date_time", shared.settings.wall(now).0.into()),
+                ("date_time", shared.desk.settings.wall(now).0.into()),
             ];
             self.send(&fields, shared);
         }

@@ -91,6 +91,16 @@ impl Tags {
         self.bytes.len() - self.start
     }
 
+    /// Whether anything waits besides the mark of the object that was read last.
+    pub(super) fn has_more(&self) -> bool {
+        let rest = self.bytes[self.start..].trim_ascii_start();
+        match rest.strip_prefix(MARK) {
+            _ if !self.ended => !rest.is_empty(),
+            Some(rest) => !rest.trim_ascii_start().is_empty(),
+            None => !MARK.starts_with(rest),
+        }
+    }
+
     /// The next thing that came in whole.
     pub(super) fn next(&mut self) -> Option<Piece> {
         let piece = self.find();

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chinwag_protocol::UserId;
 
 use self::session::Session;
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Settings, Timers};
+use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Settings, timers::Timers};
 
 /// The door.
 pub struct TcpJson {
@@ -28,7 +28,7 @@ struct Shared {
     here: BTreeSet<UserId>,
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
-    timers: Timers<LinkId>,
+    timers: Timers<()>,
     out: VecDeque<Output>,
 }
 
@@ -94,8 +94,7 @@ impl Door for TcpJson {
             }
             Input::Entry { link, entry } => self.with(link, |session, shared| session.entry(entry, shared)),
             Input::Woken => {
-                self.shared.timers.woken();
-                while let Some(link) = self.shared.timers.due(now) {
+                while let Some((link, ())) = self.shared.timers.due(now) {
                     // A frame was begun and never finished.
                     self.with(link, Session::close);
                 }

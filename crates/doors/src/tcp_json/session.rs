@@ -67,7 +67,7 @@ impl Session {
         while self.doing.is_none() && !self.closed {
             match self.frames.next() {
                 Ok(Some(text)) => {
-                    shared.timers.clear(self.link);
+                    shared.timers.clear(self.link, ());
                     match Request::read(&text) {
                         Some(request) => self.request(&request, shared),
                         // "Not JSON: answer what can be answered, then close that connection only." Without an
@@ -83,9 +83,9 @@ impl Session {
             self.close(shared);
         }
         if self.frames.len() == 0 || self.doing.is_some() || self.closed {
-            shared.timers.clear(self.link);
-        } else if shared.timers.get(self.link).is_none() {
-            shared.timers.set(self.link, now + FRAME_WITHIN);
+            shared.timers.clear(self.link, ());
+        } else if !shared.timers.is_set(self.link, ()) {
+            shared.timers.set(self.link, (), now + FRAME_WITHIN);
         }
     }
 
@@ -98,7 +98,7 @@ impl Session {
 
     /// The link is gone, or about to be.
     pub(super) fn gone(self, shared: &mut Shared) {
-        shared.timers.clear(self.link);
+        shared.timers.clear(self.link, ());
         if let Some(place) = self.place {
             shared.here.remove(&place.seat.me);
         }

@@ -210,14 +210,14 @@ impl Peer {
     /// Whoever was here no longer is.
     pub(super) fn leave(&mut self, user: UserId, shared: &mut Shared) {
         shared.leave(user, self.link);
-        shared.timers.clear(self.link);
+        shared.timers.clear(self.link, ());
         self.ask(Doing::Leave, Question::SignOut {}, shared);
     }
 
     /// The user of this link is elsewhere now, or has signed out from there.
     pub(super) fn moved(&mut self, shared: &mut Shared) {
         if self.place.take().is_some() {
-            shared.timers.clear(self.link);
+            shared.timers.clear(self.link, ());
             self.ask(Doing::Leave, Question::SignOut {}, shared);
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use chinwag_protocol::{ConversationId, UserId};
 
 use self::{enter::Strangers, peer::Peer};
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, Timers};
+use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
 
 /// The group that each account is a member of.
 const EVERYONE: ConversationId = ConversationId(1);
@@ -37,7 +37,7 @@ struct Shared {
     strangers: Strangers,
     asks: BTreeMap<AskId, LinkId>,
     next_ask: u64,
-    timers: Timers<LinkId>,
+    timers: Timers<()>,
     /// What is to be told to the other links, in this order, once the present one is done.
     news: VecDeque<News>,
     out: VecDeque<Output>,
@@ -161,8 +161,7 @@ impl Door for UdpAck {
             Input::CaughtUp { link } => self.with(link, |peer, _shared| peer.caught_up()),
             Input::Signal { link, signal } => self.with(link, |peer, shared| peer.signal(signal, shared)),
             Input::Woken => {
-                self.shared.timers.woken();
-                while let Some(link) = self.shared.timers.due(now) {
+                while let Some((link, ())) = self.shared.timers.due(now) {
                     self.with(link, |peer, shared| peer.woken(now, shared));
                 }
             }

@@ -275,7 +275,7 @@ impl Peer {
 
     /// The link is gone.
     pub(super) fn gone(mut self, shared: &mut Shared) {
-        shared.timers.clear(self.link);
+        shared.timers.clear(self.link, ());
         if let Some(place) = self.place.take() {
             shared.leave(place.seat.me, self.link);
         }

@@ -142,7 +142,7 @@ impl Peer {
         place.waited += 1;
         if place.waited.is_multiple_of(WAITING_AT_ONCE) {
             place.pauses = true;
-            shared.timers.set(self.link, now + WAITING_PAUSE);
+            shared.timers.set(self.link, (), now + WAITING_PAUSE);
             shared.out.push_back(Output::Hold { link: self.link, hold: true });
         }
     }
@@ -151,7 +151,7 @@ impl Peer {
         let Some(push) = self.place.as_mut().and_then(|place| place.push.as_mut()) else { return };
         push.tries += 1;
         let bytes = push.bytes.clone();
-        shared.timers.set(self.link, now + PUSH_AGAIN);
+        shared.timers.set(self.link, (), now + PUSH_AGAIN);
         self.send(bytes, shared);
     }
 
@@ -179,7 +179,7 @@ impl Peer {
         let Some(place) = &mut self.place else { return };
         let Some(push) = place.push.take() else { return };
         let tabled = place.tabled;
-        shared.timers.clear(self.link);
+        shared.timers.clear(self.link, ());
         self.delivered(push.delivers, shared);
         if tabled {
             shared.out.push_back(Output::Hold { link: self.link, hold: false });

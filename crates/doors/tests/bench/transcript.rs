@@ -33,6 +33,8 @@
 //! passes-on 1 {"cursor":{…}}              passes a signal on for link 1
 //! hold 1                                  wants to be told no entries on link 1
 //! go 1                                    wants to be told them again
+//! pause 1                                 wants nothing more to be read on link 1
+//! resume 1                                wants it to be read again
 //! dial 1 127.0.0.1:9000                   wants a link
 //! wake 5000ms                             wants to be woken at this time after the start
 //! close 1                                 closes link 1
@@ -317,6 +319,7 @@ fn expectation(word: &str, rest: &str) -> Result<Output, String> {
             Ok(Output::Dial { dial: DialId(dial), to: address(to)? })
         }
         "hold" | "go" => Ok(Output::Hold { link: LinkId(number(rest)?), hold: word == "hold" }),
+        "pause" | "resume" => Ok(Output::Pause { link: LinkId(number(rest)?), pause: word == "pause" }),
         "wake" => Ok(Output::WakeAt(Moment(time(rest)?))),
         "close" => Ok(Output::Close { link: LinkId(number(rest)?) }),
         _ => Err("unknown word".to_owned()),

@@ -171,6 +171,11 @@ impl Gate {
                     line.hold(hold);
                 }
             }
+            Output::Pause { link, pause } => {
+                if let Some(line) = inner.links.get(&link) {
+                    line.pause_reading(pause);
+                }
+            }
             Output::Dial { dial, to } => {
                 let known = inner.links.values().any(|line| line.peer.ip() == to.ip());
                 self.tasks.spawn(dial_out(self.strong(), dial, to, known));

@@ -20,7 +20,7 @@ use crate::{
     signed_in::SignedIn,
 };
 
-/// A link that has more than this to write is told no entries.
+/// A link that has more than this to write is told no entries, and nothing more is read from it.
 pub(super) const WAITING_BYTES_HIGH: usize = 64 * 1024;
 
 /// A link for which a door itself says more than this, while the other end takes nothing, is closed.
@@ -41,6 +41,8 @@ pub(super) struct Line {
     /// The door knows who is signed in: entries may come.
     begun: AtomicBool,
     held: AtomicBool,
+    /// The door wants to read nothing more for now.
+    paused: AtomicBool,
     questions: AtomicU32,
     pace: Mutex<Paced>,
 }
@@ -93,6 +95,7 @@ impl Line {
             seat: Mutex::default(),
             begun: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
             questions: AtomicU32::new(0),
             pace: Mutex::new(Paced { pace: limiter.pace(), until: None }),
         }
@@ -145,6 +148,12 @@ impl Line {
     /// Stops or goes on telling entries.
     pub(super) fn hold(&self, hold: bool) {
         self.held.store(hold, Ordering::Release);
+        self.stirred.notify_one();
+    }
+
+    /// Stops or goes on reading.
+    pub(super) fn pause_reading(&self, pause: bool) {
+        self.paused.store(pause, Ordering::Release);
         self.stirred.notify_one();
     }
 
@@ -222,7 +231,8 @@ impl Line {
         self.slow_down(pause);
     }
 
-    /// Until when nothing is read, if something stands against reading now; without a time, until an answer came.
+    /// Until when nothing is read, if something stands against reading now; without a time, until the door goes on, an
+    /// answer came, or the other end took some of what waits for it.
     pub(super) fn pause(&self, now: Instant) -> Option<Option<Instant>> {
         let mut paced = lock(&self.pace);
         if paced.until.is_some_and(|until| until <= now) {
@@ -230,9 +240,16 @@ impl Line {
         }
         match paced.until {
             Some(until) => Some(Some(until)),
-            None if self.questions.load(Ordering::Relaxed) >= QUESTIONS_PAUSE => Some(None),
-            None => None,
+            None => self.must_wait().then_some(None),
         }
+    }
+
+    /// Whether what was read has to be dealt with first. Whoever sends and takes nothing is slowed down by this, and
+    /// not cut off for all that would have to be said to him.
+    fn must_wait(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+            || self.questions.load(Ordering::Relaxed) >= QUESTIONS_PAUSE
+            || lock(&self.outgoing).bytes >= WAITING_BYTES_HIGH
     }
 }
 

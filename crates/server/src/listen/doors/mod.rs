@@ -206,7 +206,6 @@ async fn bind(
 fn settings(config: &DoorConfig, listen: SocketAddr, shared: &Shared, messenger: &Messenger) -> Settings {
     Settings {
         open: config.open,
-        register: config.register,
         mode: config.mode.into(),
         trusted_networks: config.trusted_networks.iter().map(|network| network.0).collect(),
         listen: reached_at(listen),
