@@ -269,3 +269,35 @@ fn fuzz_udp_ack_door() {
         }
     });
 }
+
+/// Every datagram, again and again from a source that says nothing else, while others talk to it and to everybody.
+#[test]
+fn g4_no_datagrams_make_a_forged_source_get_more_than_it_sent() {
+    let count = |all: usize| u8::try_from(all).expect("few");
+    let (mut answered, mut silent) = (0, 0);
+    for case in 0..2 * SAID.len() * NAMES.len() * NAMES.len() {
+        let (relay, rest) = (case % 2 == 0, case / 2);
+        let (said, rest) = (count(rest % SAID.len()), rest / SAID.len());
+        let (name, other) = (count(rest % NAMES.len()), count(rest / NAMES.len()));
+        let mut world = World::new(relay);
+        // From an address that is believed: `register x`, and later `send M hello N` and `send_all group N`.
+        world.say(0, 0, 0, 0);
+        for _ in 0..3 {
+            world.say(3, said, name, other);
+            world.say(0, 5, 0, name);
+            world.say(0, 8, 0, 0);
+            world.post();
+            world.now += Duration::from_millis(600);
+            world.tell(Input::Woken);
+        }
+        let (came, went) = world.bytes[&LinkId(4)];
+        assert!(
+            went <= came,
+            "{went} bytes for {came}: {} by {}",
+            SAID[usize::from(said)],
+            NAMES[usize::from(name)]
+        );
+        *if went > 0 { &mut answered } else { &mut silent } += 1;
+    }
+    assert!(answered > 0 && silent > 0, "{answered} are answered, {silent} are not");
+}
