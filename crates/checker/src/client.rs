@@ -259,8 +259,15 @@ impl Client {
         let seen = self.position(conversation);
         let op = Op::Post { conversation, client_id: client_id.clone(), body_hash: hash(&text), seen };
         let conversation = ConversationId(conversation);
-        let command =
-            Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to, thread: None };
+        let command = Command::Post {
+            conversation,
+            client_id,
+            text,
+            attachments: Vec::new(),
+            reply_to,
+            thread: None,
+            sent_at: None,
+        };
         self.call(op, Asked::Post { message, probe }, command);
     }
 

@@ -27,8 +27,8 @@ use chinwag_domain::{
 };
 use chinwag_protocol::{
     Answer, Attach, CallMedia, Command, ConversationChange, ConversationId, ConversationKind, CursorMoved,
-    Entry, FileId, History, LogId, Millis, Posting, ProfileChange, Query, Registration, Reply, Role, Seq,
-    ServerSignal, SessionId, Settings, UserId,
+    Entry, FileId, History, LogId, Millis, NewAvatar, Posting, ProfileChange, Query, Registration, Reply,
+    Role, Seq, ServerSignal, SessionId, Settings, UserId,
 };
 use chinwag_store::memory::MemoryStore;
 use serde_json::{Value, json};
@@ -176,7 +176,7 @@ impl World {
                 posting: None,
                 members: Vec::new(),
             },
-            2 => self.conversation_change(conversation, number),
+            2 => self.conversation_change(who, conversation, number),
             3 | 4 => Command::Join { conversation },
             5 => Command::Leave { conversation },
             6 | 7 => Command::AddMember { conversation, user },
@@ -217,6 +217,7 @@ impl World {
             }),
             25 => Command::ChangeProfile(ProfileChange {
                 about: Some(format!("at {number}")),
+                avatar: even.then(|| self.avatar(who)),
                 ..ProfileChange::default()
             }),
             26 => return self.second_device(who),
@@ -228,19 +229,28 @@ impl World {
                 let about = even.then_some(message);
                 let (reply_to, thread) =
                     if self.chance.below(2) == 0 { (about, None) } else { (None, about) };
-                Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to, thread }
+                Command::Post {
+                    conversation,
+                    client_id,
+                    text,
+                    attachments: Vec::new(),
+                    reply_to,
+                    thread,
+                    sent_at: None,
+                }
             }
         };
         self.command(who, command);
     }
 
-    fn conversation_change(&mut self, conversation: ConversationId, number: usize) -> Command {
+    fn conversation_change(&mut self, who: usize, conversation: ConversationId, number: usize) -> Command {
         let mut change = ConversationChange::default();
-        match self.chance.below(5) {
+        match self.chance.below(6) {
             0 => change.name = Some(format!("Name {number}")),
             1 => change.topic = Some(format!("topic {number}")),
             2 => change.history = Some(self.chance.of(&[History::All, History::FromJoining])),
-            3 => change.posting = Some(self.chance.of(&[Posting::Everyone, Posting::Admins])),
+            3 => change.avatar = Some(self.avatar(who)),
+            4 => change.posting = Some(self.chance.of(&[Posting::Everyone, Posting::Admins])),
             _ => change.public = Some(self.chance.below(2) == 0),
         }
         Command::ChangeConversation { conversation, change }
@@ -257,6 +267,7 @@ impl World {
             attachments,
             reply_to: None,
             thread: None,
+            sent_at: None,
         };
         let Some(Reply::Posted(posted)) = self.command(who, post) else { return };
         let message = posted.seq;
@@ -268,6 +279,16 @@ impl World {
             self.command(who, Command::Unreact { conversation, message, emoji: "👍".into() });
             self.command(who, Command::Unpin { conversation, message });
         }
+        if number.is_multiple_of(5) {
+            // Who joins now may not see it, and hears only that there was something.
+            let user = self.people[(who + 1) % self.people.len()].user;
+            let history = Some(History::FromJoining);
+            let change = ConversationChange { history, ..ConversationChange::default() };
+            self.command(who, Command::ChangeConversation { conversation, change });
+            self.command(who, Command::RemoveMember { conversation, user, ban: false });
+            self.command(who, Command::AddMember { conversation, user });
+            self.command(who, Command::React { conversation, message, emoji: "🎉".into() });
+        }
     }
 
     /// Somebody hands a file over.
@@ -278,6 +299,12 @@ impl World {
         let uploaded = Uploaded { file, size: 7, media_type, bytes_per_user };
         self.ask(Request::Uploaded { actor, uploaded }).unwrap();
         Attach { file, name: "a file".into(), of: None }
+    }
+
+    /// A new picture for something, or none.
+    fn avatar(&mut self, who: usize) -> NewAvatar {
+        let file = (self.chance.below(3) > 0).then(|| self.upload(who).file);
+        NewAvatar { file }
     }
 
     /// Somebody calls; some answer, and it may go on.

@@ -40,6 +40,10 @@ pub const REACTIONS_PER_USER_MAX: usize = 20;
 pub const PINS_MAX: usize = 100;
 /// Files of one message.
 pub const ATTACHMENTS_MAX: usize = 20;
+/// Bytes of a picture that stands for a user or a conversation.
+pub const AVATAR_BYTES_MAX: u64 = 1 << 20;
+/// How far a sender's clock may be ahead of ours; what it claims beyond that is not kept.
+pub const CLOCK_AHEAD_MAX_MS: i64 = 24 * 3600 * 1000;
 /// Bytes of a file's name.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 /// How long an upload waits for a message that takes it.

@@ -58,7 +58,7 @@ impl Prepared {
     /// What can be worked out for this command without asking anybody.
     pub fn of(command: &Command) -> Self {
         Self {
-            fingerprint: idempotency::has_client_id(command).then(|| idempotency::fingerprint(command)),
+            fingerprint: idempotency::has_client_id(command).then(|| idempotency::of_command(command)),
             ..Self::default()
         }
     }

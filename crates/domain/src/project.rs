@@ -5,14 +5,14 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Attachment, CallView, ConversationId, Entry, Event, FileId, History, LogId, MessageState, Millis,
-    Position, Reaction, Role, Seq, UserId,
+    Attachment, CallView, ConversationChange, ConversationId, Entry, Event, FileId, History, LogId,
+    MessageState, Millis, Position, Reaction, Role, Seq, UserId,
 };
 
 use crate::{
     facts::{Facts, Failed, Known},
     plan::{Plan, messages_after},
-    record::{Call, Change, Conversation, Holding, Member, Overlay, Standing},
+    record::{Avatar, Call, Change, Conversation, Holding, Member, Overlay, Standing},
     rules::file::distinct,
 };
 
@@ -38,6 +38,7 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
                 handle: handle.clone(),
                 name: name.clone(),
                 topic: topic.clone(),
+                avatar: None,
                 public: *public,
                 history: *history,
                 open_from: entry.seq,
@@ -51,36 +52,19 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             })));
             Ok(())
         }
-        Event::Changed(change) => with_conversation(plan, id, |conversation| {
-            if change.handle.is_some() {
-                conversation.handle.clone_from(&change.handle);
+        Event::Changed(change) => {
+            if let Some(avatar) = change.avatar {
+                shows(plan, id, avatar.file.map(|file| Avatar { file, by: entry.by }))?;
             }
-            if let Some(name) = &change.name {
-                conversation.name.clone_from(name);
-            }
-            if let Some(topic) = &change.topic {
-                conversation.topic.clone_from(topic);
-            }
-            if let Some(public) = change.public {
-                conversation.public = public;
-                if !public {
-                    conversation.handle = None;
-                }
-            }
-            if let Some(history) = change.history {
-                if history == History::All && conversation.history != History::All {
-                    conversation.open_from = entry.seq;
-                }
-                conversation.history = history;
-            }
-            if let Some(posting) = change.posting {
-                conversation.posting = posting;
-            }
-        }),
-        Event::Closed {} => with_conversation(plan, id, |conversation| {
-            conversation.closed = true;
-            conversation.handle = None;
-        }),
+            with_conversation(plan, id, |conversation| changed(conversation, change, entry.seq))
+        }
+        Event::Closed {} => {
+            shows(plan, id, None)?;
+            with_conversation(plan, id, |conversation| {
+                conversation.closed = true;
+                conversation.handle = None;
+            })
+        }
         Event::Joined { user, role, since, .. } => {
             let messages = plan.head(entry.log)?.position.messages;
             let before = plan.member(id, *user)?;
@@ -118,8 +102,8 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
             for user in mentions.iter().filter(|user| **user != entry.by) {
                 plan.keep(Change::Mention(*user, id, entry.seq));
             }
-            for attachment in distinct(&body.attachments) {
-                takes(plan, entry.by, attachment)?;
+            for Attachment { file, size, media_type, .. } in distinct(&body.attachments) {
+                takes(plan, entry.by, *file, *size, media_type)?;
             }
             if body.mentions_all {
                 plan.keep(Change::Mention(ALL_MEMBERS, id, entry.seq));
@@ -206,20 +190,72 @@ fn in_conversation(plan: &mut Plan<'_>, id: ConversationId, entry: &Entry) -> Kn
 }
 
 /// A message of a user takes a file: his own upload, or one that he forwards.
-fn takes(plan: &mut Plan<'_>, user: UserId, attachment: &Attachment) -> Known<()> {
-    let messages = plan.holding(user, attachment.file)?.map_or(0, |held| held.messages);
-    plan.keep(Change::Holding(Arc::new(Holding {
-        user,
-        file: attachment.file,
-        size: attachment.size,
-        media_type: attachment.media_type.clone(),
-        waits_since: None,
-        messages: messages + 1,
-    })));
+fn takes(plan: &mut Plan<'_>, user: UserId, file: FileId, size: u64, media_type: &str) -> Known<()> {
+    let messages = plan.holding(user, file)?.map_or(0, |held| held.messages) + 1;
+    let (media_type, waits_since) = (media_type.to_owned(), None);
+    plan.keep(Change::Holding(Arc::new(Holding { user, file, size, media_type, waits_since, messages })));
     Ok(())
 }
 
-/// A message of a user that held a file is deleted. With the last of them the file can go at once.
+/// The same for a picture that is to stand for something: the rule saw that the user holds it.
+fn takes_own(plan: &mut Plan<'_>, user: UserId, file: FileId) -> Known<()> {
+    let held = plan.holding(user, file)?.ok_or_else(|| missing("file", file))?;
+    takes(plan, user, file, held.size, &held.media_type)
+}
+
+/// A user's profile shows another picture from now on. The profile itself is the rule's to keep.
+pub(crate) fn portrayed(
+    plan: &mut Plan<'_>,
+    user: UserId,
+    before: Option<FileId>,
+    after: Option<FileId>,
+) -> Known<()> {
+    // The new one first: a file that is let go of in between would not be there any more.
+    after.map_or(Ok(()), |file| takes_own(plan, user, file))?;
+    before.map_or(Ok(()), |file| lets_go(plan, user, file))
+}
+
+/// A conversation shows another picture from now on.
+fn shows(plan: &mut Plan<'_>, id: ConversationId, after: Option<Avatar>) -> Known<()> {
+    let before = plan.conversation(id)?.and_then(|conversation| conversation.avatar);
+    if before == after {
+        return Ok(());
+    }
+    after.map_or(Ok(()), |avatar| takes_own(plan, avatar.by, avatar.file))?;
+    before.map_or(Ok(()), |avatar| lets_go(plan, avatar.by, avatar.file))?;
+    with_conversation(plan, id, |conversation| conversation.avatar = after)
+}
+
+/// What a change of its name or settings makes of a conversation.
+fn changed(conversation: &mut Conversation, change: &ConversationChange, at: Seq) {
+    if change.handle.is_some() {
+        conversation.handle.clone_from(&change.handle);
+    }
+    if let Some(name) = &change.name {
+        conversation.name.clone_from(name);
+    }
+    if let Some(topic) = &change.topic {
+        conversation.topic.clone_from(topic);
+    }
+    if let Some(public) = change.public {
+        conversation.public = public;
+        if !public {
+            conversation.handle = None;
+        }
+    }
+    if let Some(history) = change.history {
+        if history == History::All && conversation.history != History::All {
+            conversation.open_from = at;
+        }
+        conversation.history = history;
+    }
+    if let Some(posting) = change.posting {
+        conversation.posting = posting;
+    }
+}
+
+/// A message of a user that held a file is deleted, or a picture replaced. With the last of them the file can go at
+/// once.
 fn lets_go(plan: &mut Plan<'_>, user: UserId, file: FileId) -> Known<()> {
     let Some(held) = plan.holding(user, file)? else { return Ok(()) };
     let mut changed = Holding::clone(&held);

@@ -28,6 +28,9 @@ pub struct User {
     pub about: String,
     /// Hue in degrees.
     pub hue: u16,
+    /// The picture that stands for him; he holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<FileId>,
     /// What sort.
     pub kind: UserKind,
     /// Server administrator.
@@ -53,6 +56,7 @@ impl User {
             name: if self.name.is_empty() { self.handle.clone() } else { self.name.clone() },
             about: self.about.clone(),
             hue: self.hue,
+            avatar: self.avatar,
             kind: self.kind,
             admin: self.admin,
             inactive: self.suspended || self.deleted,
@@ -177,6 +181,9 @@ pub struct Conversation {
     pub name: String,
     /// What it is about.
     pub topic: String,
+    /// The picture that stands for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<Avatar>,
     /// Anybody may find and join it.
     pub public: bool,
     /// What new members may read.
@@ -206,6 +213,15 @@ impl Conversation {
     pub fn other(&self, user: UserId) -> Option<UserId> {
         self.direct.map(|(a, b)| if a == user { b } else { a })
     }
+}
+
+/// The picture of a conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Avatar {
+    /// Which.
+    pub file: FileId,
+    /// Who chose it, and so holds it.
+    pub by: UserId,
 }
 
 /// Whether a user is in a conversation.
@@ -272,7 +288,7 @@ pub struct Relation {
     pub blocked: bool,
 }
 
-/// That a user uploaded or posted a file: he answers for the space it takes. The key is both.
+/// That a user uploaded, posted or shows a file: he answers for the space it takes. The key is both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {
     /// Who.
@@ -283,14 +299,14 @@ pub struct Holding {
     pub size: u64,
     /// What it is, by its content.
     pub media_type: String,
-    /// Since when it has waited for a message to take it; long ago, if the last message with it was deleted.
+    /// Since when it has waited for somebody to take it; long ago, if the last message with it was deleted.
     pub waits_since: Option<Millis>,
-    /// How many messages of his hold it.
+    /// How many messages of his hold it, with his profile and the conversations whose picture he chose.
     pub messages: u32,
 }
 
 impl Holding {
-    /// No message holds it, and it was not uploaded after `before` either.
+    /// Nothing holds it, and it was not uploaded after `before` either.
     pub fn is_idle(&self, before: Millis) -> bool {
         self.messages == 0 && self.waits_since.is_none_or(|since| since < before)
     }
@@ -506,5 +522,18 @@ mod tests {
             [0_u8; 32]
         );
         assert_eq!(serde_json::from_str::<Session>(&kept).unwrap().app_password, None);
+    }
+
+    #[test]
+    fn who_and_what_was_kept_before_there_were_pictures_is_read() {
+        let kept = r#"{"id":2,"handle":"anna","name":"","about":"","hue":7,"kind":"person","admin":false,
+            "suspended":false,"deleted":false,"created_at":1,"settings":{"theme":"dark"},"conversations":1}"#;
+        let user = serde_json::from_str::<User>(kept).unwrap();
+        assert_eq!((user.hue, user.avatar), (7, None));
+        let kept = r#"{"id":3,"kind":"group","handle":null,"name":"Lab","topic":"","public":false,
+            "history":"all","open_from":1,"posting":"everyone","direct":null,"members":1,"closed":false,
+            "created_at":1}"#;
+        let conversation = serde_json::from_str::<Conversation>(kept).unwrap();
+        assert_eq!((conversation.name.as_str(), conversation.avatar), ("Lab", None));
     }
 }

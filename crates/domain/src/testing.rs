@@ -201,6 +201,7 @@ impl World {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         };
         match self.command(by, command).unwrap() {
             Reply::Posted(posted) => posted.seq,

@@ -69,6 +69,7 @@ fn profile(id: u32) -> Profile {
         name,
         about: String::new(),
         hue: 0,
+        avatar: None,
         kind,
         admin: false,
         inactive: false,

@@ -27,7 +27,7 @@ fn main() {
     println!("export const PROTOCOL_VERSION = {};\n", p::PROTOCOL_VERSION);
     let all = declarations![&config;
         p::UserId, p::ConversationId, p::SessionId, p::InviteId, p::AppPasswordId, p::Seq, p::Millis, p::LogId,
-        p::FileId, p::Attachment, p::Attach, p::CallMedia, p::CallEnd, p::CallView,
+        p::FileId, p::Attachment, p::Attach, p::NewAvatar, p::CallMedia, p::CallEnd, p::CallView,
         p::UserKind, p::Profile, p::ConversationKind, p::History, p::Posting, p::Role, p::Registration,
         p::Position, p::MyMembership, p::ConversationView, p::Reaction, p::MessageState, p::Item, p::Snapshot,
         p::ServerInfo,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AppPasswordId, Attach, CallMedia, ConversationId, ConversationKind, History, InviteId, Millis, Posting,
-    Registration, Role, Seq, SessionId, UserId, view::is_false,
+    AppPasswordId, Attach, CallMedia, ConversationId, ConversationKind, History, InviteId, Millis, NewAvatar,
+    Posting, Registration, Role, Seq, SessionId, UserId, view::is_false,
 };
 
 /// New parts of one's own profile; what is absent stays.
@@ -25,6 +25,9 @@ pub struct ProfileChange {
     /// New hue, 0 to 359.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hue: Option<u16>,
+    /// New picture, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<NewAvatar>,
 }
 
 /// New parts of a conversation; what is absent stays.
@@ -42,6 +45,9 @@ pub struct ConversationChange {
     /// New topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+    /// New picture, or none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar: Option<NewAvatar>,
     /// Public or private.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public: Option<bool>,
@@ -326,6 +332,10 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "typescript", ts(optional))]
         thread: Option<Seq>,
+        /// When one wrote it, by one's own clock: a claim, shown and never used for order.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "typescript", ts(optional))]
+        sent_at: Option<Millis>,
     },
     /// Changes the text of one's own message.
     Edit {

@@ -61,6 +61,10 @@ pub struct MessageBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "typescript", ts(optional))]
     pub via: Option<String>,
+    /// When it was written, as its sender's clock claims; order is `seq`, and the time of recording is the entry's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub sent_at: Option<Millis>,
 }
 
 /// How somebody became a member.

@@ -1,4 +1,4 @@
-//! Files of messages: how one is named, and what is known of it.
+//! Files of messages, and pictures that stand for somebody: how a file is named, and what is known of it.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +8,8 @@ use crate::{ConversationId, Seq};
 
 /// Names a file by its content: the SHA-256 of its bytes. On the wire 64 hexadecimal digits in lower case.
 ///
-/// Knowing the name gives no right to the file: it is read through a message that holds it.
+/// Knowing the name gives no right to the file: it is read through a message that holds it, or through the profile
+/// or the conversation that shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(type = "string"))]
 pub struct FileId(pub [u8; 32]);
@@ -123,6 +124,17 @@ impl From<&Attachment> for Attach {
     fn from(attachment: &Attachment) -> Self {
         Self { file: attachment.file, name: attachment.name.clone(), of: None }
     }
+}
+
+/// The picture that is to stand for a user or a conversation: one's own upload; none if `file` is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(deny_unknown_fields, default)]
+pub struct NewAvatar {
+    /// Which; a PNG, JPEG, GIF or WebP of at most 1 MiB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileId>,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CallView, ConversationId, Entry, LogId, Millis, Seq, SessionId, Settings, UserId};
+use crate::{CallView, ConversationId, Entry, FileId, LogId, Millis, Seq, SessionId, Settings, UserId};
 
 /// What sort of user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -34,8 +34,12 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[cfg_attr(feature = "typescript", ts(as = "Option<String>", optional))]
     pub about: String,
-    /// Hue of the name and avatar in degrees, 0 to 359.
+    /// Hue of the name and of the initials in degrees, 0 to 359.
     pub hue: u16,
+    /// The picture that stands for this user, if one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub avatar: Option<FileId>,
     /// What sort of user.
     pub kind: UserKind,
     /// Whether this is a server administrator.
@@ -173,6 +177,10 @@ pub struct ConversationView {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[cfg_attr(feature = "typescript", ts(as = "Option<String>", optional))]
     pub topic: String,
+    /// The picture that stands for it, if one was chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub avatar: Option<FileId>,
     /// Whether anybody may find and join it.
     pub public: bool,
     /// What new members may read.

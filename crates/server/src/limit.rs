@@ -339,6 +339,7 @@ mod tests {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         }
     }
 

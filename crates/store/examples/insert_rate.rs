@@ -73,6 +73,7 @@ fn prepare(plan: &mut Plan<'_>) -> Known<Done> {
             name: String::new(),
             about: String::new(),
             hue: 0,
+            avatar: None,
             kind: UserKind::Person,
             admin: false,
             suspended: false,
@@ -112,6 +113,7 @@ fn prepare(plan: &mut Plan<'_>) -> Known<Done> {
             handle: None,
             name: String::new(),
             topic: String::new(),
+            avatar: None,
             public: false,
             history: History::All,
             open_from: Seq(1),
@@ -138,6 +140,7 @@ fn post(caller: u32, number: u64) -> Request {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         },
         prepared: chinwag_domain::Prepared::default(),
     }

@@ -47,7 +47,8 @@ export type LogId = string;
 /**
  * Names a file by its content: the SHA-256 of its bytes. On the wire 64 hexadecimal digits in lower case.
  *
- * Knowing the name gives no right to the file: it is read through a message that holds it.
+ * Knowing the name gives no right to the file: it is read through a message that holds it, or through the profile
+ * or the conversation that shows it.
  */
 export type FileId = string;
 
@@ -88,6 +89,15 @@ name: string,
  * The message that holds it, if it is not one's own upload: forwarding.
  */
 of?: [ConversationId, Seq], };
+
+/**
+ * The picture that is to stand for a user or a conversation: one's own upload; none if `file` is absent.
+ */
+export type NewAvatar = {
+/**
+ * Which; a PNG, JPEG, GIF or WebP of at most 1 MiB.
+ */
+file?: FileId, };
 
 /**
  * What a call is for.
@@ -158,9 +168,13 @@ name: string,
  */
 about?: string,
 /**
- * Hue of the name and avatar in degrees, 0 to 359.
+ * Hue of the name and of the initials in degrees, 0 to 359.
  */
 hue: number,
+/**
+ * The picture that stands for this user, if one was chosen.
+ */
+avatar?: FileId,
 /**
  * What sort of user.
  */
@@ -263,6 +277,10 @@ name?: string,
  * What it is about.
  */
 topic?: string,
+/**
+ * The picture that stands for it, if one was chosen.
+ */
+avatar?: FileId,
 /**
  * Whether anybody may find and join it.
  */
@@ -497,7 +515,11 @@ mentions_all?: boolean,
 /**
  * The door it came through, if not the native one.
  */
-via?: string, };
+via?: string,
+/**
+ * When it was written, as its sender's clock claims; order is `seq`, and the time of recording is the entry's.
+ */
+sent_at?: Millis, };
 
 /**
  * How somebody became a member.
@@ -716,7 +738,11 @@ about?: string,
 /**
  * New hue, 0 to 359.
  */
-hue?: number, };
+hue?: number,
+/**
+ * New picture, or none.
+ */
+avatar?: NewAvatar, };
 
 /**
  * New parts of a conversation; what is absent stays.
@@ -734,6 +760,10 @@ name?: string,
  * New topic.
  */
 topic?: string,
+/**
+ * New picture, or none.
+ */
+avatar?: NewAvatar,
 /**
  * Public or private.
  */
@@ -1008,7 +1038,11 @@ reply_to?: Seq,
 /**
  * The first message of the thread it goes to.
  */
-thread?: Seq, } } | { "edit": {
+thread?: Seq,
+/**
+ * When one wrote it, by one's own clock: a claim, shown and never used for order.
+ */
+sent_at?: Millis, } } | { "edit": {
 /**
  * Where.
  */

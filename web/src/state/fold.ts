@@ -130,7 +130,10 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
   const event = entry.event;
   if ("message" in event) foldMessage(next, entry, event.message, me);
   else if ("changed" in event) {
-    Object.assign(next, event.changed);
+    const { avatar, ...changed } = event.changed;
+    Object.assign(next, changed);
+    if (avatar?.file) next.avatar = avatar.file;
+    else if (avatar) delete next.avatar;
     if (event.changed.public === false) delete next.handle;
     // What is empty is absent on the wire.
     if (next.name === "") delete next.name;
@@ -152,6 +155,7 @@ export function foldView(view: ConversationView, entry: Entry, me: UserId): Conv
   else if ("closed" in event) {
     next.closed = true;
     delete next.handle;
+    delete next.avatar;
   }
   if (next.last) next.last = foldItem(next.last, entry);
   return next;

@@ -45,6 +45,7 @@ fn write(person: &Person, group: ConversationId, next: &AtomicU32, acknowledged:
                 attachments: vec![Attach::from(&uploaded)],
                 reply_to: None,
                 thread: None,
+                sent_at: None,
             };
             match http.command(&post).await {
                 Ok(Reply::Posted(posted)) => {

@@ -378,6 +378,7 @@ pub(crate) fn say(conversation: ConversationId, client_id: &str, text: &str) -> 
         attachments: Vec::new(),
         reply_to: None,
         thread: None,
+        sent_at: None,
     }
 }
 

@@ -63,6 +63,7 @@ impl Draft {
             attachments: self.attachments.clone(),
             reply_to: self.reply_to,
             thread: self.thread,
+            sent_at: None,
         }
     }
 }

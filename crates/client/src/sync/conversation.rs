@@ -97,6 +97,7 @@ impl Conversation {
             Event::Closed {} => {
                 self.view.closed = true;
                 self.view.handle = None;
+                self.view.avatar = None;
             }
             // A hidden entry only takes its number; the others change a message, see below.
             _ => {}
@@ -118,6 +119,9 @@ impl Conversation {
         }
         if let Some(topic) = &change.topic {
             view.topic.clone_from(topic);
+        }
+        if let Some(avatar) = change.avatar {
+            view.avatar = avatar.file;
         }
         if let Some(public) = change.public {
             view.public = public;

@@ -178,6 +178,7 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
                 attachments: Vec::new(),
                 reply_to: None,
                 thread: None,
+                sent_at: None,
             };
             vec![(post(id), post(NOWHERE))]
         }
@@ -198,6 +199,7 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
                 attachments: vec![Attach { file: FILE, name: "a file".into(), of: None }],
                 reply_to: None,
                 thread: None,
+                sent_at: None,
             };
             vec![(post(id), post(NOWHERE))]
         }

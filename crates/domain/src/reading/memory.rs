@@ -27,7 +27,7 @@ use crate::{
         Call, Change, Conversation, Counter, Credentials, Cursor, Head, Holding, Invite, Member, Message,
         Name, OneTime, Overlay, Owner, Relation, Sent, Server, Session, Standing, TokenHash, User,
     },
-    rules,
+    rules::{self, file::Uploaded},
 };
 
 #[derive(Clone, Default)]
@@ -371,6 +371,7 @@ impl Town {
                 name: String::new(),
                 about: String::new(),
                 hue: 0,
+                avatar: None,
                 kind,
                 admin: id == OPAL,
                 suspended: false,
@@ -455,6 +456,17 @@ impl Town {
         assert!(reply.is_ok(), "{command:?} of user {user}: {reply:?}");
     }
 
+    /// Somebody handed a file over.
+    #[track_caller]
+    pub(crate) fn upload(&mut self, user: UserId, file: FileId, size: u64, media_type: &str) {
+        let uploaded = Uploaded { file, size, media_type: media_type.into(), bytes_per_user: u64::MAX };
+        let request = Request::Uploaded { actor: Self::actor(user), uploaded };
+        let mut plan = Plan::new(&self.memory, Millis(self.at));
+        rules::decide(&mut plan, &request).unwrap();
+        let (entries, changes) = plan.finish();
+        self.memory.keep(entries, changes);
+    }
+
     /// The code of a refusal, or `ok`.
     pub(crate) fn code(&mut self, user: UserId, command: Command) -> String {
         self.ask(user, command).map_or_else(|refused| refused.code, |_| "ok".to_owned())
@@ -500,6 +512,7 @@ impl Town {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         }
     }
 

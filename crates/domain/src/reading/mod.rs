@@ -5,6 +5,7 @@
 //!
 //! Invariant: nobody gets an entry outside his membership's window, nor one that tells of a message before it.
 
+mod avatar;
 mod catch_up;
 pub(crate) mod fold;
 mod history;
@@ -26,6 +27,7 @@ use chinwag_protocol::{
     Refused, Seq, SessionView, Snapshot, UserId, UserKind,
 };
 
+pub use avatar::{Portrayed, avatar};
 pub use catch_up::{CatchUp, Missed, entries_for};
 pub use fold::fold;
 pub use resume::{CATCH_UP_MAX, Followed, Returning, resume};

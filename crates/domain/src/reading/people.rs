@@ -110,7 +110,7 @@ pub(super) fn conversation(viewer: &Viewer<'_>, id: ConversationId) -> Known<Con
 /// The conversation, if the viewer may know that it exists, and his membership, if he is a member.
 ///
 /// A server administrator may know of every one but those of two: its outline and its members, never its content.
-fn known(viewer: &Viewer<'_>, id: ConversationId) -> Known<(Conversation, Option<Member>)> {
+pub(super) fn known(viewer: &Viewer<'_>, id: ConversationId) -> Known<(Conversation, Option<Member>)> {
     let Some(found) = open(viewer.reader, id)? else { return Err(Refused::not_found().into()) };
     let member = viewer.reader.member(id, viewer.user.id)?.filter(|member| member.is_active());
     let may = member.is_some() || (found.public && !viewer.is_guest()) || viewer.operates(&found);

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_protocol::{
-    Anchor, Answer, Command, ConversationChange, ConversationId, ConversationKind, Entry, Event, History,
-    Item, LogId, MessageState, Millis, Position, Posting, Query, Reaction, Reply, Role, Seq, UserId,
+    Anchor, Answer, Command, ConversationChange, ConversationId, ConversationKind, Entry, Event, FileId,
+    History, Item, LogId, MessageState, Millis, NewAvatar, Position, Posting, ProfileChange, Query, Reaction,
+    Reply, Role, Seq, UserId,
 };
 use proptest::prelude::*;
 
@@ -20,6 +21,7 @@ use crate::{port::Reader, record::Standing};
 
 const PEOPLE: [UserId; 6] = [ANNA, BELA, CARLA, DORA, OPAL, GUS];
 const EMOJI: [&str; 3] = ["👍", "❤️", "🎉"];
+const PICTURES: [FileId; 2] = [FileId([1; 32]), FileId([2; 32])];
 
 /// Four numbers choose a command: who, what, where, to what.
 type Choice = (u8, u8, u8, u8);
@@ -36,6 +38,9 @@ impl Run {
         town.group(ANNA, History::All, &[BELA, CARLA]);
         town.create(BELA, ConversationKind::Group, true, History::FromJoining, &[ANNA]);
         town.create(ANNA, ConversationKind::Channel, true, History::FromJoining, &[GUS, DORA]);
+        for (user, file) in PEOPLE.iter().flat_map(|user| PICTURES.map(|file| (*user, file))) {
+            town.upload(user, file, 7, "image/png");
+        }
         Self { town, tokens: Vec::new() }
     }
 
@@ -103,6 +108,10 @@ impl Run {
                 Command::UseInvite { token: token.cloned().unwrap_or_default() }
             }
             27 => return self.read(user, conversation, message),
+            28 => Command::ChangeProfile(ProfileChange {
+                avatar: Some(avatar(target)),
+                ..ProfileChange::default()
+            }),
             _ => self.post(conversation, message, target),
         };
         if let Ok(Reply::Invite { token: Some(token), .. }) = self.town.ask(user, command) {
@@ -139,6 +148,7 @@ impl Run {
             attachments: Vec::new(),
             reply_to: target.is_multiple_of(7).then_some(message),
             thread: target.is_multiple_of(3).then_some(message),
+            sent_at: None,
         }
     }
 
@@ -159,15 +169,21 @@ impl Run {
 
 fn change(target: u8) -> ConversationChange {
     let none = ConversationChange::default();
-    match target % 7 {
+    match target % 9 {
         0 => ConversationChange { history: Some(History::All), ..none },
         1 => ConversationChange { history: Some(History::FromJoining), ..none },
         2 => ConversationChange { public: Some(true), ..none },
         3 => ConversationChange { public: Some(false), ..none },
         4 => ConversationChange { posting: Some(Posting::Admins), ..none },
         5 => ConversationChange { posting: Some(Posting::Everyone), topic: Some("topic".into()), ..none },
+        6 | 7 => ConversationChange { avatar: Some(avatar(target / 9)), ..none },
         _ => ConversationChange { handle: Some(format!("hall-{}", target % 3)), ..none },
     }
+}
+
+/// One of the pictures that everybody uploaded, or none.
+fn avatar(target: u8) -> NewAvatar {
+    NewAvatar { file: PICTURES.get(usize::from(target) % (PICTURES.len() + 1)).copied() }
 }
 
 /// A membership, as the log tells it.
@@ -188,6 +204,8 @@ struct Retold {
     head: Position,
     closed: bool,
     handle: Option<String>,
+    /// With who chose it.
+    avatar: Option<(FileId, UserId)>,
 }
 
 fn retell(log: &[Entry]) -> Retold {
@@ -205,6 +223,9 @@ fn retell_entry(told: &mut Retold, entry: &Entry) {
         Event::Changed(change) => {
             told.handle =
                 change.handle.clone().or(told.handle.take()).filter(|_| change.public != Some(false));
+            if let Some(avatar) = change.avatar {
+                told.avatar = avatar.file.map(|file| (file, entry.by));
+            }
         }
         Event::Joined { user, role, since, .. } => {
             let member = Told { role: *role, since: *since, entered: told.head, until: None };
@@ -216,7 +237,7 @@ fn retell_entry(told: &mut Retold, entry: &Entry) {
             }
         }
         Event::RoleChanged { user, role } => told.members.get_mut(user).unwrap().role = *role,
-        Event::Closed {} => told.closed = true,
+        Event::Closed {} => (told.closed, told.avatar) = (true, None),
         Event::Message(body) => {
             told.head.messages += 1;
             assert_eq!(body.number, told.head.messages);
@@ -281,7 +302,7 @@ fn check_user(town: &Town, all: &BTreeMap<ConversationId, Retold>, user: UserId)
         let mine = view.mine.as_ref().unwrap();
         let count = told.members.values().filter(|member| member.until.is_none()).count();
         assert_eq!((view.head, view.members as usize), (told.head, count));
-        assert_eq!(view.handle, told.handle);
+        assert_eq!((&view.handle, view.avatar), (&told.handle, told.avatar.map(|(file, _)| file)));
         assert_eq!((mine.role, mine.since), (member.role, member.since));
         assert!(mine.read.seq >= member.entered.seq);
         // C2: unread is what lies above the cursor, and never negative.
@@ -361,11 +382,28 @@ fn check_records(town: &Town, all: &BTreeMap<ConversationId, Retold>) {
             all.values().filter(|it| it.members.get(&user).is_some_and(|it| it.until.is_none())).count();
         let record = crate::Facts::user(&town.memory, user).unwrap().unwrap();
         assert_eq!(record.conversations as usize, active);
+        // A file is held as often as it is shown, and by whoever chose it.
+        let profile = last_profile(town, user);
+        assert_eq!(record.avatar, profile);
+        for file in PICTURES {
+            let shown = all.values().filter(|it| it.avatar == Some((file, user))).count();
+            let held = crate::Facts::holding(&town.memory, user, file).unwrap().unwrap();
+            assert_eq!(held.messages as usize, shown + usize::from(profile == Some(file)), "user {user}");
+        }
     }
     let banned = |it: &&std::sync::Arc<crate::record::Member>| it.standing == Standing::Banned;
     for id in all.keys() {
         assert!(town.memory.bans(*id).unwrap().iter().all(|member| banned(&member)));
     }
+}
+
+/// The picture that the directory told last of a user.
+fn last_profile(town: &Town, user: UserId) -> Option<FileId> {
+    let told = town.memory.log(LogId::Directory).iter().rev().find_map(|entry| match &entry.event {
+        Event::UserChanged { profile } if profile.id == user => Some(profile.avatar),
+        _ => None,
+    });
+    told.flatten()
 }
 
 /// Where a client is that has applied everything up to now.

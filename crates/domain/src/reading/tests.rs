@@ -146,6 +146,7 @@ fn every_touch(conversation: ConversationId, message: Seq) -> Vec<Command> {
         attachments: Vec::new(),
         reply_to,
         thread,
+        sent_at: None,
     };
     vec![
         post(Some(message), None),
@@ -252,6 +253,7 @@ fn a_thread_is_found_by_its_root_and_by_its_replies() {
                 attachments: Vec::new(),
                 reply_to: None,
                 thread: Some(thread),
+                sent_at: None,
             },
         );
     };

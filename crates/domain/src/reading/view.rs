@@ -25,6 +25,7 @@ fn outline(conversation: &Conversation) -> ConversationView {
         handle: conversation.handle.clone(),
         name: conversation.name.clone(),
         topic: conversation.topic.clone(),
+        avatar: conversation.avatar.map(|avatar| avatar.file),
         public: conversation.public,
         history: conversation.history,
         posting: conversation.posting,

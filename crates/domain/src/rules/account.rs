@@ -7,7 +7,7 @@ use chinwag_protocol::{
 };
 
 use super::{
-    invite, membership, missing, naming,
+    avatar, invite, membership, missing, naming,
     rights::rights,
     sessions::{self, end_all, note_proof, verified},
 };
@@ -17,6 +17,7 @@ use crate::{
     plan::Plan,
     policy::{Action, Grounds, Verdict, Who, permit},
     port::{Actor, Done, Prepared},
+    project::portrayed,
     record::{Change, Counter, Credentials, Invite, OneTime, Owner, Purpose, Server, TokenHash, User},
 };
 
@@ -75,6 +76,7 @@ pub(super) fn new_user(plan: &Plan<'_>, id: UserId, handle: &str) -> User {
         name: String::new(),
         about: String::new(),
         hue: first_hue(id),
+        avatar: None,
         kind: UserKind::Person,
         admin: false,
         suspended: false,
@@ -184,6 +186,10 @@ pub fn change_profile(plan: &mut Plan<'_>, actor: &Actor, change: &ProfileChange
         }
         user.hue = hue;
     }
+    if let Some(avatar) = avatar::chosen(plan, actor, user.avatar, change.avatar)? {
+        portrayed(plan, user.id, user.avatar, avatar.file)?;
+        user.avatar = avatar.file;
+    }
     if let Some(handle) = change.handle.as_ref().filter(|handle| **handle != user.handle) {
         naming::rename(plan, Some(&user.handle), handle, Owner::User(user.id))?;
         user.handle.clone_from(handle);
@@ -269,10 +275,12 @@ pub fn delete(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared) -> Known<
         ..Credentials::default()
     })));
     let user = plan.user(actor.user)?.ok_or_else(|| missing("user", actor.user))?;
+    portrayed(plan, user.id, user.avatar, None)?;
     let gone = User {
         handle: format!("{}{}", names::DELETED_PREFIX, user.id),
         name: DELETED_NAME.into(),
         about: String::new(),
+        avatar: None,
         settings: Settings::default(),
         deleted: true,
         ..User::clone(&user)

@@ -6,7 +6,7 @@ use chinwag_protocol::{
 };
 
 use super::{
-    call,
+    avatar, call,
     membership::{enter, invitable, room},
     naming,
     rights::{Place, place, rights},
@@ -213,7 +213,7 @@ pub fn change(
     if now.direct.is_some() {
         return Err(Refused::forbidden("direct", "a direct conversation cannot be changed").into());
     }
-    let changed = differences(plan, now, change)?;
+    let changed = differences(plan, actor, now, change)?;
     if changed == ConversationChange::default() {
         return Ok(Reply::Done {});
     }
@@ -230,6 +230,7 @@ pub fn change(
 /// What of a change is allowed and new.
 fn differences(
     plan: &Plan<'_>,
+    actor: &Actor,
     now: &Conversation,
     change: &ConversationChange,
 ) -> Known<ConversationChange> {
@@ -249,6 +250,7 @@ fn differences(
         handle: handle.filter(|handle| now.handle.as_ref() != Some(handle)),
         name: name.filter(|name| *name != now.name).map(str::to_owned),
         topic: topic.filter(|topic| *topic != now.topic).map(str::to_owned),
+        avatar: avatar::chosen(plan, actor, now.avatar.map(|avatar| avatar.file), change.avatar)?,
         public: change.public.filter(|public| *public != now.public),
         history: change.history.filter(|history| *history != now.history),
         posting: change.posting.filter(|posting| *posting != now.posting),

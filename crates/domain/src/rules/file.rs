@@ -118,7 +118,7 @@ fn foreign(plan: &Plan<'_>, actor: &Actor, target: &Place, asked: &Attach) -> Kn
     }
 }
 
-fn no_such_file() -> Refused {
+pub(super) fn no_such_file() -> Refused {
     let why = "this file is not there any more, or was never yours: attach it again";
     Refused::new(Kind::NotFound, "file_not_found", why).at("attachments")
 }

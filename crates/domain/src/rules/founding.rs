@@ -58,6 +58,7 @@ fn found_bot(plan: &mut Plan<'_>) -> Known<UserId> {
         name: "Chinwag".into(),
         about: "The bot of this server. Try /help.".into(),
         hue: 210,
+        avatar: None,
         kind: UserKind::Bot,
         admin: false,
         suspended: false,

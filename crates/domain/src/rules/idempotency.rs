@@ -30,7 +30,7 @@ pub fn once(
     rule: impl FnOnce(&mut Plan<'_>) -> Known<Reply>,
 ) -> Known<Done> {
     check(client_id)?;
-    let body = prepared.fingerprint.unwrap_or_else(|| fingerprint(command));
+    let body = prepared.fingerprint.unwrap_or_else(|| of_command(command));
     if let Some(sent) = plan.sent(user, client_id)? {
         if sent.body != body {
             let why = format!("client_id {client_id} was already used for something else");
@@ -73,6 +73,17 @@ pub fn has_client_id(command: &Command) -> bool {
             | Command::CreateInvite { .. }
             | Command::CreateAppPassword { .. }
     )
+}
+
+/// By what a command is known again. When a message was written is a claim of its sender's clock, which a program that
+/// sends it once more may have read once more.
+pub fn of_command(command: &Command) -> u64 {
+    let Command::Post { sent_at: Some(_), .. } = command else { return fingerprint(command) };
+    let mut undated = command.clone();
+    if let Command::Post { sent_at, .. } = &mut undated {
+        *sent_at = None;
+    }
+    fingerprint(&undated)
 }
 
 /// Two commands are the same if they are written the same: serde writes fields in the order of their declaration.

@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Attach, ConversationId, Event, LogId, MessageBody, Posted, Posting, Refused, Reply, Role, Seq, UserId,
+    Attach, ConversationId, Event, LogId, MessageBody, Millis, Posted, Posting, Refused, Reply, Role, Seq,
+    UserId,
 };
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     facts::{Facts, Known},
-    limits::{PINS_MAX, REACTIONS_MAX, REACTIONS_PER_USER_MAX},
+    limits::{CLOCK_AHEAD_MAX_MS, PINS_MAX, REACTIONS_MAX, REACTIONS_PER_USER_MAX},
     names,
     plan::Plan,
     policy::Action,
@@ -44,6 +45,8 @@ pub struct NewMessage<'c> {
     pub reply_to: Option<Seq>,
     /// The thread it goes to.
     pub thread: Option<Seq>,
+    /// When it was written, by its author's clock.
+    pub sent_at: Option<Millis>,
 }
 
 /// Says something. What the built-in bot answers is recorded right behind it.
@@ -73,12 +76,19 @@ pub fn post(plan: &mut Plan<'_>, actor: &Actor, prepared: &Prepared, new: &NewMe
         mentions,
         mentions_all,
         via: actor.door.as_deref().map(str::to_owned),
+        sent_at: credible(new.sent_at, plan.now()),
     };
     let position = plan.record_as(log, actor.user, Some(new.client_id.to_owned()), Event::Message(body))?;
     if let Some(answer) = &prepared.bot_answer {
         bot_answers(plan, log, answer, position.seq, thread)?;
     }
     Ok(Reply::Posted(Posted { conversation: new.conversation, seq: position.seq, at: plan.at() }))
+}
+
+/// What a sender's clock claims, unless nobody can have written anything then. The message matters more than its
+/// date, so a wrong clock is no reason to refuse it.
+fn credible(claimed: Option<Millis>, now: Millis) -> Option<Millis> {
+    claimed.filter(|at| at.0 > 0 && at.0 <= now.0.saturating_add(CLOCK_AHEAD_MAX_MS))
 }
 
 /// Refuses whoever may not say anything here, or not to whom it would reach.

@@ -21,6 +21,7 @@ use self::idempotency::once;
 pub mod account;
 pub mod admin;
 pub mod app_password;
+mod avatar;
 pub mod call;
 pub mod contact;
 pub mod conversation;
@@ -149,7 +150,7 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
         }
         Command::RevokeInvite { conversation, invite } => invite::revoke(plan, actor, *conversation, *invite),
         Command::UseInvite { token } => invite::redeem(plan, actor, token),
-        Command::Post { conversation, client_id, text, attachments, reply_to, thread } => {
+        Command::Post { conversation, client_id, text, attachments, reply_to, thread, sent_at } => {
             let new = message::NewMessage {
                 conversation: *conversation,
                 client_id,
@@ -157,6 +158,7 @@ fn command_of(plan: &mut Plan<'_>, actor: &Actor, command: &Command, prepared: &
                 attachments,
                 reply_to: *reply_to,
                 thread: *thread,
+                sent_at: *sent_at,
             };
             return once(plan, actor.user, client_id, command, prepared, |plan| {
                 message::post(plan, actor, prepared, &new)

@@ -294,6 +294,7 @@ impl Session {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         };
         self.ask(Doing::Post, Question::Command(command), shared);
     }

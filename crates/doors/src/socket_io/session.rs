@@ -304,7 +304,15 @@ impl Session {
                     let Some(Saying { text, ack, .. }) = self.saying.pop_front() else { return };
                     let client_id = place.client_id(shared);
                     let (attachments, reply_to, thread) = (Vec::new(), None, None);
-                    let post = Command::Post { conversation, client_id, text, attachments, reply_to, thread };
+                    let post = Command::Post {
+                        conversation,
+                        client_id,
+                        text,
+                        attachments,
+                        reply_to,
+                        thread,
+                        sent_at: None,
+                    };
                     (Doing::Post(ack), post)
                 }
                 (None, Target::Direct(user)) => {

@@ -88,7 +88,15 @@ impl Session {
             shared.dates.note(place.seat.me, &client_id, at);
         }
         let text = text.or(chat).unwrap_or_default();
-        let command = Command::Post { conversation, client_id, text, attachments, reply_to, thread: None };
+        let command = Command::Post {
+            conversation,
+            client_id,
+            text,
+            attachments,
+            reply_to,
+            thread: None,
+            sent_at: None,
+        };
         self.aside(Aside::Post(asked), Question::Command(command), shared);
     }
 }

@@ -164,7 +164,7 @@ impl Session {
 
     fn change_self(&mut self, asked: Asked, new: New, shared: &mut Shared) {
         let New { handle, name, about, hue, key } = new;
-        let change = ProfileChange { handle, name, about, hue };
+        let change = ProfileChange { handle, name, about, hue, avatar: None };
         let Some(new) = key else {
             return match change == ProfileChange::default() {
                 true => self.refuse(&asked, Response::Failed, shared),

@@ -226,6 +226,7 @@ impl Session {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         };
         let ask = shared.ask(self.link);
         let question = Box::new(Question::Command(command));

@@ -84,6 +84,7 @@ impl Peer {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         };
         let doing = Doing::Post { answers: posted.answers, heard: posted.heard };
         self.ask(doing, Question::Command(command), shared);

@@ -121,6 +121,7 @@ impl Echo {
                     attachments: Vec::new(),
                     reply_to: None,
                     thread: None,
+                    sent_at: None,
                 };
                 self.ask(link, ask, Question::Command(post));
             }

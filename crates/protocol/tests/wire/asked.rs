@@ -2,8 +2,8 @@
 
 use chinwag_protocol::{
     Anchor, AppPasswordId, Attach, CallMedia, ClientFrame, ClientSignal, Command, ConversationChange,
-    ConversationId, ConversationKind, Device, FileId, Hello, History, InviteId, LogId, Millis, Origin,
-    PROTOCOL_VERSION, Posting, Presence, ProfileChange, Query, Registration, Role, Seq, ServerChange,
+    ConversationId, ConversationKind, Device, FileId, Hello, History, InviteId, LogId, Millis, NewAvatar,
+    Origin, PROTOCOL_VERSION, Posting, Presence, ProfileChange, Query, Registration, Role, Seq, ServerChange,
     SessionId, Settings, UserId,
 };
 
@@ -31,6 +31,11 @@ fn account() -> Vec<Command> {
             name: Some(text("Anna Ω")),
             about: Some(text("on the train")),
             hue: Some(210),
+            avatar: Some(NewAvatar { file: Some(FileId([0xcd; 32])) }),
+        }),
+        Command::ChangeProfile(ProfileChange {
+            avatar: Some(NewAvatar::default()),
+            ..ProfileChange::default()
         }),
         Command::ChangeSettings(Settings { theme: text("dark"), ..Settings::default() }),
         Command::ChangeSettings(Settings {
@@ -94,6 +99,7 @@ fn conversations() -> Vec<Command> {
                 handle: Some(text("lab")),
                 name: Some(text("The lab")),
                 topic: Some(String::new()),
+                avatar: Some(NewAvatar { file: Some(FileId([0xcd; 32])) }),
                 public: Some(true),
                 history: Some(History::All),
                 posting: Some(Posting::Everyone),
@@ -136,6 +142,7 @@ fn messages() -> Vec<Command> {
             attachments: Vec::new(),
             reply_to: None,
             thread: None,
+            sent_at: None,
         },
         Command::Post {
             conversation: GROUP,
@@ -144,6 +151,7 @@ fn messages() -> Vec<Command> {
             attachments: Vec::new(),
             reply_to: Some(MESSAGE),
             thread: Some(Seq(3)),
+            sent_at: Some(Millis(1_790_000_000_000)),
         },
         Command::Post {
             conversation: GROUP,
@@ -159,6 +167,7 @@ fn messages() -> Vec<Command> {
             ],
             reply_to: None,
             thread: None,
+            sent_at: None,
         },
         Command::Edit { conversation: GROUP, message: MESSAGE, text: text("hello!") },
         Command::Delete { conversation: GROUP, message: MESSAGE },

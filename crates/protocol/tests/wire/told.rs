@@ -4,10 +4,10 @@ use chinwag_protocol::{
     Answer, AppPasswordId, AppPasswordView, Attachment, CallEnd, CallMedia, CallView, Closing,
     ConversationChange, ConversationId, ConversationKind, ConversationView, CursorMoved, Entry, Event,
     FileId, History, HistoryPage, InviteId, InviteInfo, Item, JoinedBy, Kind, LogId, MemberView, MessageBody,
-    MessageInfo, MessageState, Millis, MyMembership, PROTOCOL_VERSION, Position, Posted, Posting, Presence,
-    PresenceOf, Profile, Reaction, Refused, Registration, Reply, Resumed, Role, SearchHit, SearchPage, Seq,
-    ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView, Settings, SignedIn, Snapshot, UserId,
-    UserKind, Welcome,
+    MessageInfo, MessageState, Millis, MyMembership, NewAvatar, PROTOCOL_VERSION, Position, Posted, Posting,
+    Presence, PresenceOf, Profile, Reaction, Refused, Registration, Reply, Resumed, Role, SearchHit,
+    SearchPage, Seq, ServerFrame, ServerInfo, ServerSignal, SessionId, SessionView, Settings, SignedIn,
+    Snapshot, UserId, UserKind, Welcome,
 };
 
 const GROUP: ConversationId = ConversationId(7);
@@ -27,6 +27,7 @@ fn anna() -> Profile {
         name: text("Anna"),
         about: String::new(),
         hue: 210,
+        avatar: None,
         kind: UserKind::Person,
         admin: false,
         inactive: false,
@@ -34,7 +35,8 @@ fn anna() -> Profile {
 }
 
 fn administrator() -> Profile {
-    Profile { about: text("keeps the server"), admin: true, inactive: true, ..anna() }
+    let avatar = Some(FileId([0xcd; 32]));
+    Profile { about: text("keeps the server"), avatar, admin: true, inactive: true, ..anna() }
 }
 
 fn body() -> MessageBody {
@@ -51,6 +53,7 @@ fn full_body() -> MessageBody {
         mentions: vec![BEN],
         mentions_all: true,
         via: Some(text("tcp_json")),
+        sent_at: Some(Millis(AT.0 - 1_000)),
     }
 }
 
@@ -119,6 +122,7 @@ fn direct() -> ConversationView {
         handle: None,
         name: String::new(),
         topic: String::new(),
+        avatar: None,
         public: false,
         history: History::All,
         posting: Posting::Everyone,
@@ -139,6 +143,7 @@ fn group() -> ConversationView {
         handle: Some(text("lab")),
         name: text("Lab"),
         topic: text("tea"),
+        avatar: Some(FileId([0xcd; 32])),
         public: true,
         history: History::FromJoining,
         posting: Posting::Admins,
@@ -203,6 +208,14 @@ fn in_a_conversation() -> Vec<Event> {
             direct: Some((ANNA, BEN)),
         },
         Event::Changed(ConversationChange { topic: Some(text("tea")), ..ConversationChange::default() }),
+        Event::Changed(ConversationChange {
+            avatar: Some(NewAvatar { file: Some(FileId([0xcd; 32])) }),
+            ..ConversationChange::default()
+        }),
+        Event::Changed(ConversationChange {
+            avatar: Some(NewAvatar::default()),
+            ..ConversationChange::default()
+        }),
         Event::Joined { user: BEN, role: Role::Member, since: Seq(1), how: JoinedBy::Adding },
         Event::Left { user: BEN },
         Event::Removed { user: BEN, banned: true },

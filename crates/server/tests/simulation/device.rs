@@ -423,6 +423,7 @@ impl Draft {
             attachments: Vec::new(),
             reply_to: self.reply_to,
             thread: self.thread,
+            sent_at: None,
         }
     }
 }

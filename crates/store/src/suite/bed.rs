@@ -14,11 +14,11 @@ use chinwag_domain::{
     Ask, Committed, Known, Plan, Publish, Reader, Request, Stop, Store,
     facts::Facts,
     port::{Done, Verdict},
-    record::{Change, Conversation, Member, Sent, Standing, Told, User},
+    record::{Avatar, Change, Conversation, Member, Sent, Standing, Told, User},
 };
 use chinwag_protocol::{
-    ConversationId, ConversationKind, Entry, Event, History, JoinedBy, LogId, MessageBody, Millis, Posted,
-    Posting, Refused, Reply, Role, Seq, SessionId, Settings, UserId, UserKind,
+    ConversationId, ConversationKind, Entry, Event, FileId, History, JoinedBy, LogId, MessageBody, Millis,
+    Posted, Posting, Refused, Reply, Role, Seq, SessionId, Settings, UserId, UserKind,
 };
 use tempfile::TempDir;
 
@@ -287,6 +287,7 @@ pub(crate) fn user_named(id: u32, handle: &str) -> User {
         name: String::new(),
         about: String::new(),
         hue: 0,
+        avatar: Some(FileId([4; 32])),
         kind: UserKind::Person,
         admin: false,
         suspended: false,
@@ -304,6 +305,7 @@ pub(crate) fn group_named(id: u32, name: &str) -> Conversation {
         handle: None,
         name: name.to_owned(),
         topic: String::new(),
+        avatar: Some(Avatar { file: FileId([5; 32]), by: UserId(1) }),
         public: false,
         history: History::All,
         open_from: Seq(1),

@@ -62,6 +62,7 @@ on_every_engine! {
         a_plan_sees_what_it_decided;
     real:
         d5_a_definite_refusal_is_kept
+        a_picture_is_held_as_long_as_it_is_shown
         two_people_register_and_talk;
     cursors:
         c1_cursors_only_go_forward

@@ -8,12 +8,14 @@ use std::sync::{
 
 use chinwag_domain::{
     Actor, Ask, Prepared, Request, Store, Token,
-    port::{Done, Verdict},
-    rules,
+    facts::Known,
+    port::{Done, Reader, Verdict},
+    record::Avatar,
+    rules::{self, file::Uploaded},
 };
 use chinwag_protocol::{
-    Command, ConversationId, ConversationKind, Event, History, Kind as RefusedKind, LogId, Millis,
-    Registration, Reply, Seq, UserId,
+    Command, ConversationChange, ConversationId, ConversationKind, Event, FileId, History,
+    Kind as RefusedKind, LogId, Millis, NewAvatar, ProfileChange, Registration, Reply, Seq, UserId,
 };
 
 use super::bed::{Bed, Heard, Kind};
@@ -52,7 +54,15 @@ fn command(store: &dyn Store, actor: &Actor, command: Command) -> Result<Reply, 
 
 fn post(conversation: ConversationId, client_id: &str, text: &str) -> Command {
     let (client_id, text) = (client_id.into(), text.into());
-    Command::Post { conversation, client_id, text, attachments: Vec::new(), reply_to: None, thread: None }
+    Command::Post {
+        conversation,
+        client_id,
+        text,
+        attachments: Vec::new(),
+        reply_to: None,
+        thread: None,
+        sent_at: None,
+    }
 }
 
 /// A store with the real rules; the one on disk can be opened again.
@@ -76,18 +86,7 @@ pub(super) fn d5_a_definite_refusal_is_kept(bed: &mut Bed) {
     let found = Request::Found { registration: Registration::Open, setup: Some([9; 32]) };
     assert!(ask(&*store, found).is_ok());
     let (anna, ben) = (register(&*store, "anna", 1), register(&*store, "ben", 2));
-    let create = Command::CreateConversation {
-        client_id: "club".into(),
-        kind: ConversationKind::Group,
-        name: "Club".into(),
-        handle: None,
-        topic: String::new(),
-        public: true,
-        history: History::All,
-        posting: None,
-        members: Vec::new(),
-    };
-    let Ok(Reply::Conversation { conversation }) = command(&*store, &anna, create) else { panic!("no club") };
+    let conversation = club(&*store, &anna);
     let may_i = || Request::Command {
         actor: ben.clone(),
         command: post(conversation, "asked", "may I?"),
@@ -104,6 +103,81 @@ pub(super) fn d5_a_definite_refusal_is_kept(bed: &mut Bed) {
         assert_eq!(said(&*store), first, "and though the server was started anew");
     }
     assert!(command(&*store, &ben, post(conversation, "another", "may I?")).is_ok());
+}
+
+/// A public group.
+fn club(store: &dyn Store, owner: &Actor) -> ConversationId {
+    let create = Command::CreateConversation {
+        client_id: "club".into(),
+        kind: ConversationKind::Group,
+        name: "Club".into(),
+        handle: None,
+        topic: String::new(),
+        public: true,
+        history: History::All,
+        posting: None,
+        members: Vec::new(),
+    };
+    match command(store, owner, create) {
+        Ok(Reply::Conversation { conversation }) => conversation,
+        other => panic!("no club: {other:?}"),
+    }
+}
+
+/// What a reading finds.
+fn read<T: Send + 'static>(
+    store: &dyn Store,
+    look: impl FnOnce(&dyn Reader) -> Known<T> + Send + 'static,
+) -> T {
+    let (tell, told) = mpsc::channel();
+    store.read(Box::new(move |reader| tell.send(look(reader.unwrap()).unwrap()).unwrap()));
+    told.recv().unwrap()
+}
+
+pub(super) fn a_picture_is_held_as_long_as_it_is_shown(bed: &mut Bed) {
+    let mut store = open(bed);
+    let found = Request::Found { registration: Registration::Open, setup: Some([9; 32]) };
+    assert!(ask(&*store, found).is_ok());
+    let anna = register(&*store, "anna", 1);
+    let conversation = club(&*store, &anna);
+    let (face, badge) = (FileId([1; 32]), FileId([2; 32]));
+    for file in [face, badge] {
+        let uploaded = Uploaded { file, size: 7, media_type: "image/png".into(), bytes_per_user: 100 };
+        assert!(ask(&*store, Request::Uploaded { actor: anna.clone(), uploaded }).is_ok());
+    }
+    let own = |file| {
+        let avatar = Some(NewAvatar { file });
+        Command::ChangeProfile(ProfileChange { avatar, ..ProfileChange::default() })
+    };
+    let clubs = |file| {
+        let change = ConversationChange { avatar: Some(NewAvatar { file }), ..ConversationChange::default() };
+        Command::ChangeConversation { conversation, change }
+    };
+    // All in vain, as far as the clock goes; what is shown is not.
+    let idle = |store: &dyn Store| -> Vec<FileId> {
+        let idle = read(store, |reader| reader.idle_holdings(Millis(i64::MAX), 10));
+        idle.iter().map(|held| held.file).collect()
+    };
+    assert_eq!(idle(&*store), [face, badge]);
+    assert!(command(&*store, &anna, own(Some(face))).is_ok());
+    assert!(command(&*store, &anna, clubs(Some(badge))).is_ok());
+    if bed.kind == Kind::Sqlite {
+        drop(store);
+        store = open(bed);
+    }
+    assert_eq!(idle(&*store), []);
+    let user = anna.user;
+    let shown = move |reader: &dyn Reader| {
+        Ok((reader.user(user)?.unwrap().avatar, reader.conversation(conversation)?.unwrap().avatar))
+    };
+    assert_eq!(read(&*store, shown), (Some(face), Some(Avatar { file: badge, by: user })));
+    assert!(command(&*store, &anna, clubs(Some(face))).is_ok());
+    assert_eq!(idle(&*store), [badge]);
+    assert!(command(&*store, &anna, own(None)).is_ok());
+    assert_eq!(idle(&*store), [badge]);
+    assert!(command(&*store, &anna, Command::CloseConversation { conversation }).is_ok());
+    assert_eq!(idle(&*store), [face, badge]);
+    assert_eq!(read(&*store, shown), (None, None));
 }
 
 pub(super) fn two_people_register_and_talk(bed: &mut Bed) {
@@ -125,13 +199,9 @@ pub(super) fn two_people_register_and_talk(bed: &mut Bed) {
     let delete = Command::Delete { conversation, message: posted.seq };
     assert_eq!(command(&*store, &anna, delete), Ok(Reply::Done {}));
 
-    let (tell, told) = mpsc::channel();
-    store.read(Box::new(move |reader| {
-        let entries =
-            reader.unwrap().entries(LogId::Conversation(conversation), Seq::ZERO, Seq(u32::MAX), 100);
-        tell.send(entries.unwrap()).unwrap();
-    }));
-    let entries = told.recv().unwrap();
+    let entries = read(&*store, move |reader| {
+        reader.entries(LogId::Conversation(conversation), Seq::ZERO, Seq(u32::MAX), 100)
+    });
     let texts: Vec<&str> = entries
         .iter()
         .filter_map(|entry| match &entry.event {

@@ -310,6 +310,7 @@ fn a_profile_changes_as_a_whole_or_not_at_all() {
             name: Some(name.into()),
             about: None,
             hue: Some(hue),
+            avatar: None,
         })
     };
     for (command, expected) in [
@@ -419,6 +420,7 @@ fn a_command_sent_twice_is_done_once() {
         attachments: Vec::new(),
         reply_to: None,
         thread: None,
+        sent_at: None,
     };
     let first = world.command(&anna, post("a1", "hello")).unwrap();
     world.at = Millis(world.at.0 + 5_000);
@@ -450,6 +452,7 @@ fn a_definite_refusal_holds_for_every_later_copy() {
         attachments: Vec::new(),
         reply_to: None,
         thread: None,
+        sent_at: None,
     };
     let wanted = |conversation| match conversation {
         Some(conversation) => post("b1", conversation),

@@ -56,7 +56,8 @@ fn post_with(
 ) -> Result<Seq, Refused> {
     let client_id = fresh_id();
     let (text, reply_to, thread) = (text.to_owned(), None, None);
-    let command = Command::Post { conversation, client_id, text, attachments, reply_to, thread };
+    let command =
+        Command::Post { conversation, client_id, text, attachments, reply_to, thread, sent_at: None };
     match world.command(by, command)? {
         Reply::Posted(posted) => Ok(posted.seq),
         other => panic!("{other:?}"),

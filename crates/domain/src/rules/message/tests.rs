@@ -1,6 +1,8 @@
 //! Messages: who may do what to them, limits, and what is left of a deleted one.
 
-use chinwag_protocol::{Command, ConversationChange, Event, History, LogId, Posting, Refused, Reply, Seq};
+use chinwag_protocol::{
+    Command, ConversationChange, Event, History, LogId, Millis, Posting, Refused, Reply, Seq,
+};
 
 use crate::{
     port::Prepared,
@@ -35,10 +37,36 @@ fn d7_the_same_message_sent_twice_is_there_once() {
         attachments: Vec::new(),
         reply_to: None,
         thread: None,
+        sent_at: None,
     };
     assert_eq!(town.code(ANNA, other.clone()), "client_id_reused");
     // Another person's ids are his own.
     assert_eq!(town.code(BELA, other), "ok");
+}
+
+#[test]
+fn the_senders_own_time_is_kept_if_it_can_be_and_is_no_part_of_what_makes_a_message_the_same() {
+    let mut town = Town::new();
+    let group = town.group(ANNA, History::All, &[BELA]);
+    let day = crate::limits::CLOCK_AHEAD_MAX_MS;
+    for (claimed, kept) in [
+        (None, false),
+        (Some(1), true),
+        (Some(day), true),
+        (Some(0), false),
+        (Some(-5), false),
+        (Some(2 * day), false),
+    ] {
+        let mut post = town.message(group, "dated");
+        let Command::Post { sent_at, .. } = &mut post else { panic!() };
+        *sent_at = claimed.map(Millis);
+        let Ok(Reply::Posted(posted)) = town.ask(ANNA, post.clone()) else { panic!("{claimed:?}") };
+        let expected = claimed.filter(|_| kept).map(Millis);
+        assert_eq!(body(&town, group, posted.seq).sent_at, expected, "{claimed:?}");
+        let Command::Post { sent_at, .. } = &mut post else { panic!() };
+        *sent_at = Some(Millis(77));
+        assert_eq!(town.ask(ANNA, post), Ok(Reply::Posted(posted)), "the same once more");
+    }
 }
 
 #[test]
