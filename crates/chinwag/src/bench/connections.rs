@@ -6,14 +6,14 @@ use chinwag_protocol::{Command, ConversationId, LogId, Origin, Seq, ServerFrame}
 use tokio::{
     sync::Semaphore,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{
     PATIENCE,
     accounts::{self, User},
-    machine,
-    messages::{connect, conversation, http, lost, post},
+    machine::{self, Usage},
+    messages::{connect, conversation, http, lost, post, watch_over},
     report::{Report, times},
     socket::{Got, Incoming, Outgoing},
     target::Target,
@@ -43,50 +43,70 @@ struct Seat {
 /// `bench idle`.
 pub(super) async fn idle(target: &Target, common: &BenchCommon, connections: u32) -> Outcome<Report> {
     let users = accounts::users(target, connections.min(USERS_MAX)).await?;
-    let (without, own) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
-    let began = Instant::now();
+    let opening = Opening::of(target, connections);
+    let own = machine::usage(Some(std::process::id()));
     let seats = seats(target, &users, connections).await?;
-    let opening = began.elapsed();
+    let took = opening.took();
     let (opened, own_after) = (machine::usage(target.pid), machine::usage(Some(std::process::id())));
     let mut tasks = JoinSet::new();
     for seat in seats {
         tasks.spawn(stay(seat));
     }
-    stays(&mut tasks, Duration::from_secs(common.warm_up)).await?;
-    let before = machine::usage(target.pid);
-    stays(&mut tasks, Duration::from_secs(common.duration)).await?;
-    let after = machine::usage(target.pid);
     let mut report = Report::new();
     report.set("scenario", "idle");
-    report.set("duration_s", common.duration);
-    report.set("connections", connections);
     report.set("users", users.len());
-    report.figure("opened_per_s", f64::from(connections) / opening.as_secs_f64());
-    for (name, before, after) in
-        [("server_cpu_us_per_sign_in", without, opened), ("generator_cpu_us_per_sign_in", own, own_after)]
-    {
+    for (name, before, after) in [
+        ("server_cpu_us_per_sign_in", opening.without, opened),
+        ("generator_cpu_us_per_sign_in", own, own_after),
+    ] {
         if let (Some(before), Some(after)) = (before, after) {
             report.figure(name, (after.cpu - before.cpu).as_secs_f64() * 1e6 / f64::from(connections));
         }
     }
-    if let (Some(without), Some(after)) = (without, after) {
-        let bytes = after.rss.saturating_sub(without.rss) as f64 / f64::from(connections);
-        report.figure("server_bytes_per_connection", bytes);
-    }
-    report.server(before, after, 0, Duration::from_secs(common.duration));
-    tasks.shutdown().await;
+    opening.rest(target, common, tasks, took, &mut report).await?;
     Ok(report)
 }
 
-/// Waits; a connection that ends meanwhile is a failure.
-async fn stays(tasks: &mut JoinSet<io::Result<()>>, time: Duration) -> Outcome {
-    tokio::select! {
-        () = sleep(time) => Ok(()),
-        Some(ended) = tasks.join_next() => match ended {
-            Ok(Err(error)) => Err(lost(error)),
-            Ok(Ok(())) => failed("the server closed an idle connection"),
-            Err(error) => Err(Stop::Failed(error.into())),
-        },
+/// Connections that are being opened, to be left alone then.
+pub(super) struct Opening {
+    connections: u32,
+    began: Instant,
+    without: Option<Usage>,
+}
+
+impl Opening {
+    pub(super) fn of(target: &Target, connections: u32) -> Self {
+        Self { connections, began: Instant::now(), without: machine::usage(target.pid) }
+    }
+
+    /// Since the beginning.
+    pub(super) fn took(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Leaves them alone for as long as is asked for, and tells what they cost.
+    pub(super) async fn rest(
+        self,
+        target: &Target,
+        common: &BenchCommon,
+        mut tasks: JoinSet<io::Result<()>>,
+        took: Duration,
+        report: &mut Report,
+    ) -> Outcome {
+        watch_over(&mut tasks, Instant::now() + Duration::from_secs(common.warm_up)).await?;
+        let before = machine::usage(target.pid);
+        watch_over(&mut tasks, Instant::now() + Duration::from_secs(common.duration)).await?;
+        let after = machine::usage(target.pid);
+        report.set("duration_s", common.duration);
+        report.set("connections", self.connections);
+        report.figure("opened_per_s", f64::from(self.connections) / took.as_secs_f64());
+        if let (Some(without), Some(after)) = (self.without, after) {
+            let bytes = after.rss.saturating_sub(without.rss) as f64 / f64::from(self.connections);
+            report.figure("server_bytes_per_connection", bytes);
+        }
+        report.server(before, after, 0, Duration::from_secs(common.duration));
+        tasks.shutdown().await;
+        Ok(())
     }
 }
 

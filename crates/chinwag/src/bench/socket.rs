@@ -21,17 +21,27 @@ use tokio::{
 const PER_ADDRESS: u32 = 2_000;
 const FRAME_BYTES_MAX: usize = 64 << 20;
 
-/// Opens a connection; `number` spreads many of them over the addresses of the loopback network.
+/// Opens a connection of the native protocol; `number` spreads many of them over the addresses of the loopback
+/// network.
 pub(super) async fn open(server: &Address, number: u32) -> io::Result<(Incoming, Outgoing)> {
     let Some(address) = lookup_host((server.host.as_str(), server.port)).await?.next() else {
         return Err(io::Error::other("the server's name has no address"));
     };
+    open_at(address, &server.authority(), "/api/ws", number).await
+}
+
+/// Opens a connection at an address and a path.
+pub(super) async fn open_at(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    number: u32,
+) -> io::Result<(Incoming, Outgoing)> {
     let mut stream = connect(address, number).await?;
     stream.set_nodelay(true)?;
     let request = format!(
-        "GET /api/ws HTTP/1.1\r\nHost: {}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y2hpbndhZyBiZW5jaC4uLg==\r\n\r\n",
-        server.authority()
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y2hpbndhZyBiZW5jaC4uLg==\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let (mut read, write) = stream.into_split();

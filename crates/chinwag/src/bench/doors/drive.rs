@@ -12,8 +12,8 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    super::lanes::Board, native::Native, pipe_line::PipeLine, tag_json::TagJson, tcp_json::TcpJson,
-    udp_ack::UdpAck,
+    super::lanes::Board, native::Native, pipe_line::PipeLine, socket_io::SocketIo, tag_json::TagJson,
+    tcp_json::TcpJson, udp_ack::UdpAck,
 };
 
 /// So many messages leave in one write at most.
@@ -87,6 +87,7 @@ pub(super) enum Link {
     Native(Native),
     TcpJson(TcpJson),
     TagJson(TagJson),
+    SocketIo(SocketIo),
     PipeLine(PipeLine),
     UdpAck(UdpAck),
 }
@@ -97,12 +98,18 @@ impl Link {
         !matches!(self, Self::TagJson(_))
     }
 
+    /// Whether messages come from now on.
+    pub(super) fn is_here(&self) -> bool {
+        !matches!(self, Self::SocketIo(link) if !link.is_here())
+    }
+
     /// Puts a message into the buffer.
     fn post(&mut self, text: &str, number: u32) {
         match self {
             Self::Native(link) => link.post(text, number),
             Self::TcpJson(link) => link.post(text),
             Self::TagJson(link) => link.post(text, number),
+            Self::SocketIo(link) => link.post(text),
             Self::PipeLine(link) => link.post(text),
             Self::UdpAck(link) => link.post(text),
         }
@@ -114,6 +121,7 @@ impl Link {
             Self::Native(link) => link.take(marks, see)?,
             Self::TcpJson(link) => link.take(marks, see),
             Self::TagJson(link) => link.take(marks, see),
+            Self::SocketIo(link) => link.take(marks, see)?,
             Self::PipeLine(link) => link.take(marks, see),
             Self::UdpAck(link) => link.take(marks, see),
         }
@@ -126,9 +134,21 @@ impl Link {
             Self::Native(link) => link.more().await,
             Self::TcpJson(link) => link.more().await,
             Self::TagJson(link) => link.more().await,
+            Self::SocketIo(link) => link.more().await,
             Self::PipeLine(link) => link.more().await,
             Self::UdpAck(link) => link.more().await,
         }
+    }
+
+    /// Keeps the connection alive until it is told otherwise, and nothing of what comes.
+    pub(super) async fn stay(&mut self, until: impl Fn(&Self) -> bool) -> io::Result<()> {
+        let marks = Marks::new("", 0);
+        while !until(self) {
+            self.more().await?;
+            self.take(&marks, |_seen| {})?;
+            self.flush().await?;
+        }
+        Ok(())
     }
 
     /// Sends what was collected.
@@ -137,6 +157,7 @@ impl Link {
             Self::Native(link) => link.flush().await,
             Self::TcpJson(link) => link.flush().await,
             Self::TagJson(link) => link.flush().await,
+            Self::SocketIo(link) => link.flush().await,
             Self::PipeLine(link) => link.flush().await,
             Self::UdpAck(link) => link.flush().await,
         }

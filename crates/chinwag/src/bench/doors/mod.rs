@@ -10,6 +10,7 @@ mod idle;
 mod native;
 mod people;
 mod pipe_line;
+mod socket_io;
 mod stream;
 mod tag_json;
 mod tcp_json;
@@ -58,12 +59,14 @@ pub(super) enum Wire {
     NativeSingle,
     TcpJson,
     TagJson,
+    SocketIo,
     PipeLine,
     UdpAck,
 }
 
-/// The doors of this version that are measured.
-pub(super) const DOORS: &[Wire] = &[Wire::TcpJson, Wire::TagJson, Wire::PipeLine, Wire::UdpAck];
+/// The doors, `socket_io` over WebSocket.
+pub(super) const DOORS: &[Wire] =
+    &[Wire::TcpJson, Wire::TagJson, Wire::SocketIo, Wire::PipeLine, Wire::UdpAck];
 
 impl Wire {
     pub(super) fn name(self) -> &'static str {
@@ -72,6 +75,7 @@ impl Wire {
             Self::NativeSingle => "native_single",
             Self::TcpJson => "tcp_json",
             Self::TagJson => "tag_json",
+            Self::SocketIo => "socket_io",
             Self::PipeLine => "pipe_line",
             Self::UdpAck => "udp_ack",
         }

@@ -4,13 +4,17 @@ use std::{collections::BTreeMap, fs, io, net::SocketAddr, sync::Arc};
 
 use chinwag_client::Http;
 use chinwag_protocol::Device;
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::{Barrier, Semaphore},
+    task::JoinSet,
+};
 
 use super::{
     super::{machine, messages::lost, target::Target},
     Wire,
     drive::Link,
     pipe_line::PipeLine,
+    socket_io::SocketIo,
     tag_json::TagJson,
     tcp_json::TcpJson,
     udp_ack::UdpAck,
@@ -63,14 +67,22 @@ pub(super) async fn register(target: &Target, wire: Wire, count: u32) -> Outcome
     Ok(())
 }
 
-/// Signs the first `count` users of a door in, in their order.
+/// Signs the first `count` users of a door in, in their order. Whoever is in stays so until all are.
 pub(super) async fn sign_in(at: SocketAddr, wire: Wire, count: u32) -> Outcome<Vec<Link>> {
     let (room, mut tasks) = (Arc::new(Semaphore::new(machine::cores() * 2)), JoinSet::new());
+    let all = Arc::new(Barrier::new(count as usize));
     for number in 0..count {
-        let room = Arc::clone(&room);
+        let (room, all) = (Arc::clone(&room), Arc::clone(&all));
         tasks.spawn(async move {
-            let _turn = room.acquire().await;
-            Ok::<_, io::Error>((number, enter(at, wire, &name(wire, number)).await?))
+            let turn = room.acquire().await;
+            let mut link = enter(at, wire, &name(wire, number)).await?;
+            drop(turn);
+            tokio::select! {
+                stayed = link.stay(|_link| false) => stayed?,
+                _ = all.wait() => {}
+            }
+            link.stay(Link::is_here).await?;
+            Ok::<_, io::Error>((number, link))
         });
     }
     let (mut progress, mut links) = (Progress::new("signed in"), BTreeMap::new());
@@ -86,6 +98,7 @@ async fn enter(at: SocketAddr, wire: Wire, name: &str) -> io::Result<Link> {
     Ok(match wire {
         Wire::TcpJson => Link::TcpJson(TcpJson::sign_in(at, name, PASSWORD).await?),
         Wire::TagJson => Link::TagJson(TagJson::sign_in(at, name, PASSWORD).await?),
+        Wire::SocketIo => Link::SocketIo(SocketIo::sign_in(at, name, PASSWORD).await?),
         Wire::PipeLine => Link::PipeLine(PipeLine::sign_in(at, name, PASSWORD).await?),
         Wire::UdpAck => Link::UdpAck(UdpAck::sign_in(at, name).await?),
         Wire::Native | Wire::NativeSingle => return Err(io::Error::other("this is no door")),
@@ -99,6 +112,7 @@ pub(super) async fn introduce(wire: Wire, links: &mut [Link]) -> io::Result<()> 
         match link {
             Link::TcpJson(link) => link.write_to(&other).await?,
             Link::TagJson(link) => link.write_to(&other),
+            Link::SocketIo(link) => link.write_to(&other).await?,
             Link::PipeLine(link) => link.write_to(&other),
             Link::UdpAck(link) => link.write_to(&other),
             Link::Native(_) => {}
