@@ -3,11 +3,14 @@
 //!
 //! A door adds what its wire knows besides, and never says anything to the listener but through its desk.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+};
 
-use chinwag_protocol::{ClientSignal, ConversationId, Device, Seq, UserId};
+use chinwag_protocol::{ClientSignal, Command, ConversationId, Device, Seq, UserId};
 
-use crate::{AskId, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
+use crate::{AskId, DialId, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
 
 /// What all links of a door share. `K` is what a door remembers beside a question until it is answered, `A` is for
 /// what it wakes a link.
@@ -94,6 +97,10 @@ impl<K, A: Ord + Copy> Desk<K, A> {
         }
     }
 
+    pub(crate) fn dial(&mut self, dial: DialId, to: SocketAddr) {
+        self.out.push_back(Output::Dial { dial, to });
+    }
+
     /// The user of a link has received all of a conversation up to this entry.
     pub(crate) fn delivered(&mut self, link: LinkId, conversation: ConversationId, delivered: Seq) {
         let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
@@ -125,6 +132,19 @@ pub(crate) fn device(door: &str, handle: impl Into<String>, password: impl Into<
         invite: None,
         cookie: false,
     }
+}
+
+/// A message of nothing but text.
+pub(crate) fn post(conversation: ConversationId, client_id: String, text: impl Into<String>) -> Question {
+    Question::Command(Command::Post {
+        conversation,
+        client_id,
+        text: text.into(),
+        attachments: Vec::new(),
+        reply_to: None,
+        thread: None,
+        sent_at: None,
+    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::{
 use chinwag_protocol::{ConversationId, Seq};
 
 use super::{Alarm, Shared, wire::Letters};
-use crate::{LinkId, Moment, Output};
+use crate::{LinkId, Moment};
 
 /// "Tried again after 5 s, 10 s, then every 30 s while connected."
 const AGAIN_AFTER: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(10), Duration::from_secs(30)];
@@ -100,7 +100,7 @@ impl Back {
     /// Dials, or will when the last dial is long enough ago.
     fn dial_when_due(&mut self, now: Moment, shared: &mut Shared) {
         match self.dialled_at.map(|at| at + DIALS_APART).filter(|due| *due > now) {
-            Some(due) => shared.timers.set(self.main, Alarm::Dial, due),
+            Some(due) => shared.desk.timers.set(self.main, Alarm::Dial, due),
             None => self.dial(now, shared),
         }
     }
@@ -129,8 +129,8 @@ impl Back {
         let dialled = self.dialling.take();
         if self.port.is_none_or(|(port, _)| dialled != Some(port)) {
             // Meanwhile it listens elsewhere, or not any more.
-            shared.send(link, letters.encode("OUT|OK"));
-            shared.out.push_back(Output::Close { link });
+            shared.desk.send(link, letters.encode("OUT|OK"));
+            shared.desk.close(link);
             return self.dial_when_due(now, shared);
         }
         self.link = Some(link);
@@ -145,7 +145,7 @@ impl Back {
         }
         self.link = None;
         self.answer.clear();
-        shared.timers.clear(self.main, Alarm::Push);
+        shared.desk.timers.clear(self.main, Alarm::Push);
         if self.port.is_some_and(|(_, tries)| tries < DIALS_MAX) {
             self.dial_when_due(now, shared);
         }
@@ -154,13 +154,13 @@ impl Back {
     /// "On server shutdown send `OUT|OK` first: on a bare close the client's background thread loops."
     pub(super) fn leave(&mut self, letters: Letters, shared: &mut Shared) {
         if let Some(link) = self.link.take() {
-            shared.send(link, letters.encode("OUT|OK"));
-            shared.out.push_back(Output::Close { link });
+            shared.desk.send(link, letters.encode("OUT|OK"));
+            shared.desk.close(link);
         }
         self.answer.clear();
         self.port = None;
-        shared.timers.clear(self.main, Alarm::Push);
-        shared.timers.clear(self.main, Alarm::Dial);
+        shared.desk.timers.clear(self.main, Alarm::Push);
+        shared.desk.timers.clear(self.main, Alarm::Dial);
     }
 
     /// Pushes this after what is being pushed.
@@ -180,10 +180,10 @@ impl Back {
     /// Sends the first push, again or for the first time.
     pub(super) fn send(&mut self, letters: Letters, now: Moment, shared: &mut Shared) {
         let (Some(push), Some(link)) = (self.pushes.front(), self.link) else { return };
-        shared.send(link, letters.encode(&push.line));
+        shared.desk.send(link, letters.encode(&push.line));
         let after = AGAIN_AFTER[self.tries.min(AGAIN_AFTER.len() - 1)];
         self.tries += 1;
-        shared.timers.set(self.main, Alarm::Push, now + after);
+        shared.desk.timers.set(self.main, Alarm::Push, now + after);
     }
 
     /// Bytes of the client; the push that they answer, if they do.
@@ -201,7 +201,7 @@ impl Back {
             return None;
         }
         self.answer.clear();
-        shared.timers.clear(self.main, Alarm::Push);
+        shared.desk.timers.clear(self.main, Alarm::Push);
         if let Some((_, tries)) = &mut self.port {
             // Whoever answers is there.
             *tries = 0;

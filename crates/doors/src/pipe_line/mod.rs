@@ -5,12 +5,12 @@ mod back;
 mod session;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_protocol::UserId;
 
-use self::session::Session;
-use crate::{AskId, DialId, Door, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
+use self::session::{Doing, Session};
+use crate::{DialId, Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
 
 /// The door.
 pub struct PipeLine {
@@ -35,57 +35,31 @@ enum Alarm {
 
 /// What all links of the door share.
 struct Shared {
-    settings: Settings,
-    people: People,
+    desk: Desk<Doing, Alarm>,
     /// Who is signed in on one of the links: once each.
     here: BTreeSet<UserId>,
-    asks: BTreeMap<AskId, LinkId>,
-    next_ask: u64,
     dials: BTreeMap<DialId, LinkId>,
     next_dial: u32,
-    timers: Timers<Alarm>,
-    out: VecDeque<Output>,
 }
 
 impl Shared {
-    fn send(&mut self, link: LinkId, bytes: Vec<u8>) {
-        self.out.push_back(Output::Send { link, bytes });
-    }
-
-    fn ask(&mut self, link: LinkId, question: Question) -> AskId {
-        self.next_ask += 1;
-        let ask = AskId(self.next_ask);
-        self.asks.insert(ask, link);
-        self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
-        ask
-    }
-
     fn dial(&mut self, link: LinkId, to: std::net::SocketAddr) {
         self.next_dial += 1;
         let dial = DialId(self.next_dial);
         self.dials.insert(dial, link);
-        self.out.push_back(Output::Dial { dial, to });
+        self.desk.dial(dial, to);
     }
 
     fn is_here(&self, handle: &str) -> bool {
-        self.people.by_handle(handle).is_some_and(|profile| self.here.contains(&profile.id))
+        self.desk.people.by_handle(handle).is_some_and(|profile| self.here.contains(&profile.id))
     }
 }
 
 impl PipeLine {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
-        let shared = Shared {
-            settings,
-            people: People::default(),
-            here: BTreeSet::new(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            dials: BTreeMap::new(),
-            next_dial: 0,
-            timers: Timers::default(),
-            out: VecDeque::new(),
-        };
+        let shared =
+            Shared { desk: Desk::new(settings), here: BTreeSet::new(), dials: BTreeMap::new(), next_dial: 0 };
         Self { sessions: BTreeMap::new(), backs: BTreeMap::new(), shared }
     }
 
@@ -96,6 +70,7 @@ impl PipeLine {
     }
 
     fn gone(&mut self, link: LinkId, now: Moment) {
+        self.shared.desk.forget(link);
         if let Some(session) = self.sessions.remove(&link) {
             session.gone(&mut self.shared);
         } else if let Some(main) = self.backs.remove(&link) {
@@ -118,7 +93,7 @@ impl Door for PipeLine {
                         session.back_opened(link, now, &mut self.shared);
                     }
                     // Its client has gone meanwhile.
-                    None => self.shared.out.push_back(Output::Close { link }),
+                    None => self.shared.desk.close(link),
                 }
             }
             Input::DialFailed { dial } => {
@@ -138,12 +113,12 @@ impl Door for PipeLine {
             }
             Input::Closed { link } => self.gone(link, now),
             Input::Answered { ask, result } => {
-                if let Some(link) = self.shared.asks.remove(&ask) {
-                    self.with(link, |session, shared| session.answered(ask, result, now, shared));
+                if let Some((link, doing)) = self.shared.desk.answered(ask) {
+                    self.with(link, |session, shared| session.answered(doing, result, now, shared));
                 }
             }
             Input::Profile { profile } => {
-                self.shared.people.tell(profile);
+                self.shared.desk.people.tell(profile);
             }
             Input::Entry { link, entry } => {
                 self.with(link, |session, shared| session.entry(entry, now, shared));
@@ -152,16 +127,15 @@ impl Door for PipeLine {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
             Input::Woken => {
-                while let Some((link, alarm)) = self.shared.timers.due(now) {
+                while let Some((link, alarm)) = self.shared.desk.due(now) {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }
             }
             Input::CaughtUp { .. } | Input::Drained { .. } => {}
         }
-        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        self.shared.desk.poll()
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, ConversationId, Device, Entry, Kind, LogId, ProfileChange, Query, Refused,
-    Reply, Seq, ServerSignal, UserId,
+    Answer, Command, ConversationId, Entry, Kind, LogId, ProfileChange, Query, Refused, Reply, Seq,
+    ServerSignal, UserId,
 };
 
 use super::{
@@ -16,7 +16,15 @@ use super::{
     back::{self, Back, Push},
     wire::{self, MESSAGE_MAX, Messages, Piece, Request},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, people::fold, words};
+use crate::{
+    Given, LinkId, Moment, Question, Seat,
+    desk::{device, post},
+    people::fold,
+    words,
+};
+
+/// The name of the door.
+const DOOR: &str = "pipe_line";
 
 /// Silence after which what has come is a whole message.
 const QUIET: Duration = Duration::from_millis(20);
@@ -27,8 +35,12 @@ const QUIT_WITHIN: Duration = Duration::from_secs(2);
 /// Messages of one's own that wait for their receipt.
 const RECEIPTS_MAX: usize = 1_000;
 
-/// Requests that came before the answer to the one under way; the old client sends none.
-const WAITING_MAX: usize = 64;
+/// Requests that came before the answer to the one under way; the old client sends none. While so many wait nothing
+/// more is read.
+const WAITING_MAX: usize = 8;
+
+/// What may have been read before it was clear that nothing more is to be.
+const BEHIND_MAX: usize = 2 * MESSAGE_MAX;
 
 /// Messages that are no text before the connection ends.
 const STRIKES_MAX: u32 = 3;
@@ -38,7 +50,8 @@ pub(super) struct Session {
     link: LinkId,
     messages: Messages,
     waiting: VecDeque<String>,
-    doing: Option<(AskId, Doing)>,
+    /// A request waits for its answer.
+    busy: bool,
     place: Option<Place>,
     back: Back,
     /// It has said that it goes, in the middle of a delivery.
@@ -59,14 +72,22 @@ struct Place {
     held: bool,
 }
 
-/// The request that waits for its answer.
-enum Doing {
+/// For what something was asked: the request that waits for its answer.
+pub(super) enum Doing {
     LogIn,
-    Add { is_name: bool },
-    Find { text: String },
-    Open { text: String },
+    Add {
+        is_name: bool,
+    },
+    Find {
+        text: String,
+    },
+    Open {
+        text: String,
+    },
     Post,
     Quit,
+    /// No request waits for it.
+    Nothing,
 }
 
 impl Session {
@@ -75,7 +96,7 @@ impl Session {
             link,
             messages: Messages::default(),
             waiting: VecDeque::new(),
-            doing: None,
+            busy: false,
             place: None,
             back: Back::new(link, peer.ip()),
             quitting: false,
@@ -94,23 +115,21 @@ impl Session {
             return;
         }
         self.messages.feed(bytes);
-        while let Some(piece) = self.messages.next() {
-            self.take(piece, shared);
-            self.go_on(now, shared);
-        }
-        if self.messages.len() > MESSAGE_MAX || self.waiting.len() > WAITING_MAX {
+        shared.desk.timers.clear(self.link, Alarm::Quiet);
+        self.go_on(now, shared);
+        let most = if self.is_full() { BEHIND_MAX } else { MESSAGE_MAX };
+        if self.messages.len() > most {
             self.close(shared);
         }
-        if self.messages.len() > 0 {
-            shared.timers.set(self.link, Alarm::Quiet, now + QUIET);
-        } else {
-            shared.timers.clear(self.link, Alarm::Quiet);
-        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= WAITING_MAX
     }
 
     fn close(&mut self, shared: &mut Shared) {
         if !std::mem::replace(&mut self.closed, true) {
-            shared.out.push_back(Output::Close { link: self.link });
+            shared.desk.close(self.link);
         }
     }
 
@@ -144,22 +163,32 @@ impl Session {
 
     /// "Strict request/answer": the next request when the one before is answered.
     fn go_on(&mut self, now: Moment, shared: &mut Shared) {
-        while self.doing.is_none()
-            && !self.quitting
-            && !self.closed
-            && let Some(message) = self.waiting.pop_front()
-        {
-            self.request(&message, now, shared);
+        while !self.closed {
+            let is_free = !self.busy && !self.quitting;
+            if let Some(message) = self.waiting.pop_front_if(|_| is_free) {
+                self.request(&message, now, shared);
+            } else if let Some(piece) = if self.is_full() { None } else { self.messages.next() } {
+                self.take(piece, shared);
+            } else {
+                break;
+            }
+        }
+        shared.desk.pause(self.link, self.is_full());
+        // Of what is not read nobody knows whether it has come.
+        if self.messages.len() == 0 || self.is_full() || self.closed {
+            shared.desk.timers.clear(self.link, Alarm::Quiet);
+        } else if !shared.desk.timers.is_set(self.link, Alarm::Quiet) {
+            shared.desk.timers.set(self.link, Alarm::Quiet, now + QUIET);
         }
     }
 
     fn say(&self, text: &str, shared: &mut Shared) {
-        shared.send(self.link, self.messages.letters.encode(text));
+        shared.desk.send(self.link, self.messages.letters.encode(text));
     }
 
     fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.doing = Some((ask, doing));
+        self.busy = true;
+        shared.desk.ask(self.link, doing, question);
     }
 
     fn request(&mut self, message: &str, now: Moment, shared: &mut Shared) {
@@ -176,7 +205,7 @@ impl Session {
                 if self.place.is_some() || shared.is_here(user) {
                     return self.say("2|Already signed in.", shared);
                 }
-                let device = device(user, password);
+                let device = device(DOOR, user, password);
                 self.ask(Doing::LogIn, Question::SignIn(device), shared);
             }
             Request::Add { user, password, more, is_name } => {
@@ -186,14 +215,14 @@ impl Session {
                 } else {
                     ProfileChange { about: more, ..ProfileChange::default() }
                 };
-                let question = Question::Register { device: device(user, password), profile };
+                let question = Question::Register { device: device(DOOR, user, password), profile };
                 self.ask(Doing::Add { is_name }, question, shared);
             }
             Request::Message { from, to, text } => self.message(from, to, text, shared),
             // What was just pushed is answered first: two pushes without an answer between run together.
             Request::Quit if self.back.is_pushing() => {
                 self.quitting = true;
-                shared.timers.set(self.link, Alarm::Quit, now + QUIT_WITHIN);
+                shared.desk.timers.set(self.link, Alarm::Quit, now + QUIT_WITHIN);
             }
             Request::Quit => self.quit(shared),
             Request::Unknown => self.say("ERR|Unknown Command.", shared),
@@ -202,11 +231,11 @@ impl Session {
 
     /// "The background connection gets `OUT|OK`; then `0|OK` and close."
     fn quit(&mut self, shared: &mut Shared) {
-        if self.doing.is_some() || self.closed {
+        if self.busy || self.closed {
             return;
         }
         self.quitting = true;
-        shared.timers.clear(self.link, Alarm::Quit);
+        shared.desk.timers.clear(self.link, Alarm::Quit);
         self.back.leave(self.messages.letters, shared);
         if self.place.is_some() {
             self.ask(Doing::Quit, Question::SignOut {}, shared);
@@ -228,7 +257,7 @@ impl Session {
 
     pub(super) fn back_gone(&mut self, link: LinkId, now: Moment, shared: &mut Shared) {
         self.back.gone(link, now, shared);
-        if self.quitting && self.doing.is_none() {
+        if self.quitting && !self.busy {
             return self.quit(shared);
         }
         self.hold_unless_ready(shared);
@@ -245,9 +274,6 @@ impl Session {
             shared.here.remove(&place.seat.me);
         }
         self.back.leave(self.messages.letters, shared);
-        for alarm in [Alarm::Quiet, Alarm::Quit] {
-            shared.timers.clear(self.link, alarm);
-        }
     }
 
     /// Entries are told one at a time, and only while there is a connection to push them on.
@@ -255,20 +281,21 @@ impl Session {
         let hold = !self.back.is_ready();
         if let Some(place) = self.place.as_mut().filter(|place| place.held != hold) {
             place.held = hold;
-            shared.out.push_back(Output::Hold { link: self.link, hold });
+            shared.desk.hold(self.link, hold);
         }
     }
 
     fn message(&mut self, from: &str, to: &str, text: &str, shared: &mut Shared) {
         // "`from` must be the signed-in user": else there is no source user.
         let Some(place) =
-            self.place.as_ref().filter(|place| fold(&shared.people.handle(place.seat.me)) == fold(from))
+            self.place.as_ref().filter(|place| fold(&shared.desk.people.handle(place.seat.me)) == fold(from))
         else {
             return self.say("1|no source user", shared);
         };
         let known = match to.strip_prefix('#') {
             Some(handle) => place.seat.by_handle(handle).map(|room| room.id),
             None => shared
+                .desk
                 .people
                 .by_handle(to)
                 .and_then(|profile| place.seat.direct(profile.id))
@@ -287,28 +314,21 @@ impl Session {
     fn post(&mut self, conversation: ConversationId, text: String, shared: &mut Shared) {
         let Some(place) = &mut self.place else { return };
         place.posts += 1;
-        let command = Command::Post {
-            conversation,
-            client_id: format!("pipe_line-{}-{}", place.seat.session, place.posts),
-            text,
-            attachments: Vec::new(),
-            reply_to: None,
-            thread: None,
-            sent_at: None,
-        };
-        self.ask(Doing::Post, Question::Command(command), shared);
+        let client_id = format!("{DOOR}-{}-{}", place.seat.session, place.posts);
+        self.ask(Doing::Post, post(conversation, client_id, text), shared);
     }
 
     /// An answer to what was asked.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        doing: Doing,
         result: Result<Given, Refused>,
         now: Moment,
         shared: &mut Shared,
     ) {
-        let Some((_, doing)) = self.doing.take_if(|(asked, _)| *asked == ask) else { return };
+        self.busy &= matches!(doing, Doing::Nothing);
         match (doing, result) {
+            (Doing::Nothing, _) => return,
             (Doing::LogIn, result) => self.logged_in(result, shared),
             // Each dialect has its own words for it.
             (Doing::Add { is_name }, Ok(_)) => self.say(if is_name { "0|OK" } else { "0|SUCCESS" }, shared),
@@ -369,7 +389,7 @@ impl Session {
             }
             Ok(_) => {
                 // Somebody of this account was faster on another connection.
-                shared.ask(self.link, Question::SignOut {});
+                shared.desk.ask(self.link, Doing::Nothing, Question::SignOut {});
                 self.say("2|Already signed in.", shared);
             }
             Err(refused) if refused.code == "no_such_user" => self.say("1|That user doesn't exist.", shared),
@@ -406,7 +426,7 @@ impl Session {
         shared: &mut Shared,
     ) {
         let Some(place) = &self.place else { return };
-        let (from, to) = (shared.people.handle(place.seat.me), shared.people.handle(to));
+        let (from, to) = (shared.desk.people.handle(place.seat.me), shared.desk.people.handle(to));
         let line = format!("OK|{from}|{to}|{}", wire::number(conversation, seq));
         self.push(Push { line, expects: "0|OK".to_owned(), delivers: None }, now, shared);
     }
@@ -421,13 +441,12 @@ impl Session {
         let lines = if entry.by == me {
             Vec::new()
         } else {
-            words::lines(entry, &shared.settings.web, |user| shared.people.handle(user))
+            words::lines(entry, &shared.desk.settings.web, |user| shared.desk.people.handle(user))
         };
         if lines.is_empty() {
-            self.delivered(conversation, entry.seq, shared);
-            return;
+            return shared.desk.delivered(self.link, conversation, entry.seq);
         }
-        let author = shared.people.handle(entry.by);
+        let author = shared.desk.people.handle(entry.by);
         let sender = match place.seat.room(conversation) {
             Some(room) if room.peer.is_none() => {
                 format!("{author} in #{}", room.handle.as_deref().unwrap_or(&room.name))
@@ -451,18 +470,13 @@ impl Session {
         let letters = self.messages.letters;
         let Some(push) = self.back.answered(bytes, letters, shared) else { return };
         if let Some((conversation, seq)) = push.delivers {
-            self.delivered(conversation, seq, shared);
+            shared.desk.delivered(self.link, conversation, seq);
         }
         if self.quitting {
             return self.quit(shared);
         }
         self.back.go_on(letters, now, shared);
         self.hold_unless_ready(shared);
-    }
-
-    fn delivered(&self, conversation: ConversationId, delivered: Seq, shared: &mut Shared) {
-        let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-        shared.out.push_back(Output::Signal { link: self.link, signal });
     }
 
     /// How far others are.
@@ -481,15 +495,5 @@ impl Session {
         for (conversation, seq) in all {
             self.receipt(conversation, seq, moved.user, now, shared);
         }
-    }
-}
-
-fn device(user: &str, password: &str) -> Device {
-    Device {
-        handle: user.to_owned(),
-        password: password.to_owned(),
-        device: "pipe_line".to_owned(),
-        invite: None,
-        cookie: false,
     }
 }

@@ -17,7 +17,10 @@ use std::{
 use chinwag_protocol::{ConversationId, Refused, UserId};
 
 use self::{request::Asked, session::Session, wire::Said};
-use crate::{AskId, Door, Given, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
+use crate::{AskId, Door, Given, Input, LinkId, Moment, Output, Settings, desk::Desk};
+
+/// The name of the door.
+const DOOR: &str = "socket_io";
 
 /// How long a client has after its first `join` before it is told anything. "Event handlers are registered after
 /// initiate_connection returns; anything pushed earlier is lost."
@@ -53,6 +56,12 @@ enum Link {
     Request(Box<Asked>),
 }
 
+/// For what something was asked.
+enum Purpose {
+    Socket(session::Doing),
+    Request(request::Doing),
+}
+
 /// What a link is to be woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Alarm {
@@ -64,18 +73,13 @@ enum Alarm {
 
 /// What all links of the door share.
 struct Shared {
-    settings: Settings,
-    people: People,
+    desk: Desk<Purpose, Alarm>,
     /// The token that each user was given last. "A new login replaces the previous token."
     tokens: BTreeMap<UserId, String>,
     /// On how many links each user has joined, and on how many of them he has appeared.
     here: BTreeMap<UserId, Here>,
-    asks: BTreeMap<AskId, LinkId>,
-    next_ask: u64,
-    timers: Timers<Alarm>,
     /// What is to be told to other links, in this order, once the present one is done.
     news: VecDeque<News>,
-    out: VecDeque<Output>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -93,22 +97,6 @@ enum News {
 }
 
 impl Shared {
-    fn ask(&mut self, link: LinkId, question: Question) -> AskId {
-        self.next_ask += 1;
-        let ask = AskId(self.next_ask);
-        self.asks.insert(ask, link);
-        self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
-        ask
-    }
-
-    fn send(&mut self, link: LinkId, bytes: Vec<u8>) {
-        self.out.push_back(Output::Send { link, bytes });
-    }
-
-    fn close(&mut self, link: LinkId) {
-        self.out.push_back(Output::Close { link });
-    }
-
     /// Whether somebody is on his way and not to be announced yet.
     fn is_coming(&self, user: UserId) -> bool {
         self.here.get(&user).is_some_and(|here| here.coming > 0 && here.appeared == 0)
@@ -173,15 +161,10 @@ impl SocketIo {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
         let shared = Shared {
-            settings,
-            people: People::default(),
+            desk: Desk::new(settings),
             tokens: BTreeMap::new(),
             here: BTreeMap::new(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            timers: Timers::default(),
             news: VecDeque::new(),
-            out: VecDeque::new(),
         };
         Self { links: BTreeMap::new(), shared }
     }
@@ -197,7 +180,7 @@ impl SocketIo {
                     asked.request(&request, &mut self.shared);
                 }
             }
-            (Link::Request(_), _) | (_, Ok(Said::Request(_))) => self.shared.close(link),
+            (Link::Request(_), _) | (_, Ok(Said::Request(_))) => self.shared.desk.close(link),
             (place @ Link::Fresh, said) => {
                 let mut session = Box::new(Session::new(link));
                 session.said(said, now, &mut self.shared);
@@ -214,10 +197,9 @@ impl SocketIo {
     }
 
     fn gone(&mut self, link: LinkId) {
-        match self.links.remove(&link) {
-            Some(Link::Socket(session)) => session.gone(&mut self.shared),
-            Some(Link::Request(asked)) => asked.gone(&mut self.shared),
-            Some(Link::Fresh) | None => {}
+        self.shared.desk.forget(link);
+        if let Some(Link::Socket(mut session)) = self.links.remove(&link) {
+            session.forget_place(&mut self.shared);
         }
     }
 
@@ -235,14 +217,16 @@ impl SocketIo {
     }
 
     fn answered(&mut self, ask: AskId, result: Result<Given, Refused>, now: Moment) {
-        let Some(link) = self.shared.asks.remove(&ask) else { return };
-        let ended = match self.links.get_mut(&link) {
-            Some(Link::Socket(session)) => {
-                session.answered(ask, result, now, &mut self.shared);
+        let Some((link, purpose)) = self.shared.desk.answered(ask) else { return };
+        let ended = match (self.links.get_mut(&link), purpose) {
+            (Some(Link::Socket(session)), Purpose::Socket(doing)) => {
+                session.answered(doing, result, now, &mut self.shared);
                 None
             }
-            Some(Link::Request(asked)) => asked.answered(ask, result, &mut self.shared),
-            Some(Link::Fresh) | None => None,
+            (Some(Link::Request(asked)), Purpose::Request(doing)) => {
+                asked.answered(doing, result, &mut self.shared)
+            }
+            _ => None,
         };
         let Some(token) = ended else { return };
         let sits = self.sits_on(&token);
@@ -273,7 +257,7 @@ impl Door for SocketIo {
             Input::Closed { link } => self.gone(link),
             Input::Answered { ask, result } => self.answered(ask, result, now),
             Input::Profile { profile } => {
-                self.shared.people.tell(profile);
+                self.shared.desk.people.tell(profile);
             }
             Input::Entry { link, entry } => {
                 self.with(link, |session, shared| session.entry(entry, now, shared));
@@ -283,7 +267,7 @@ impl Door for SocketIo {
                 self.with(link, |session, shared| session.signal(signal, now, shared));
             }
             Input::Woken => {
-                while let Some((link, alarm)) = self.shared.timers.due(now) {
+                while let Some((link, alarm)) = self.shared.desk.due(now) {
                     self.with(link, |session, shared| session.woken(alarm, now, shared));
                 }
             }
@@ -291,10 +275,9 @@ impl Door for SocketIo {
             Input::Drained { .. } | Input::DialFailed { .. } => {}
         }
         self.spread();
-        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        self.shared.desk.poll()
     }
 }

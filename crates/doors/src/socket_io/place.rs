@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use chinwag_protocol::{ClientSignal, ConversationId, Seq, UserId};
+use chinwag_protocol::{ConversationId, Seq, UserId};
 
-use super::{ADMIN, GroupName, PINGED_WITHIN, Shared, directory::Directory, group_name, notices, pair};
-use crate::{LinkId, Moment, Output, Seat};
+use super::{ADMIN, DOOR, GroupName, PINGED_WITHIN, Shared, directory::Directory, group_name, notices, pair};
+use crate::{LinkId, Moment, Seat};
 
 /// Messages sent and not acknowledged that are remembered one by one; beyond, those of one conversation are
 /// remembered as the last of them.
@@ -92,7 +92,7 @@ impl Place {
         let (one, other) = name.split_once('&').filter(|(_, other)| !other.contains('&'))?;
         let peer = if one == self.name { other } else { Some(one).filter(|_| other == self.name)? };
         // "Compare names exactly."
-        let found = shared.people.by_handle(peer).filter(|profile| profile.handle == peer);
+        let found = shared.desk.people.by_handle(peer).filter(|profile| profile.handle == peer);
         let found = found.filter(|profile| profile.id != self.seat.me && self.directory.contains(profile.id));
         // "Room names: exactly the pair in code-point order."
         let is_pair = name == pair(&self.name, peer);
@@ -118,7 +118,7 @@ impl Place {
     pub(super) fn room_name(&self, conversation: ConversationId, shared: &Shared) -> String {
         let Some(room) = self.seat.room(conversation) else { return format!("#:{conversation}") };
         match room.peer {
-            Some(peer) => pair(&self.name, &shared.people.handle(peer)),
+            Some(peer) => pair(&self.name, &shared.desk.people.handle(peer)),
             None => super::group(room),
         }
     }
@@ -180,15 +180,14 @@ impl Place {
 
     fn delivered(&self, cursors: BTreeMap<ConversationId, Seq>, shared: &mut Shared) {
         for (conversation, delivered) in cursors {
-            let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-            shared.out.push_back(Output::Signal { link: self.link, signal });
+            shared.desk.delivered(self.link, conversation, delivered);
         }
     }
 
     /// Used once: a session outlives its connections and the server's start, so its number alone says too little.
     pub(super) fn client_id(&mut self, shared: &Shared) -> String {
         self.posts += 1;
-        let started = shared.settings.started_at;
-        format!("socket_io-{}-{}-{}-{}", self.seat.session, started.0, self.link.0, self.posts)
+        let started = shared.desk.settings.started_at;
+        format!("{DOOR}-{}-{}-{}-{}", self.seat.session, started.0, self.link.0, self.posts)
     }
 }

@@ -4,26 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_protocol::{Answer, Device, Query, Refused, SignedIn, UserId};
+use chinwag_protocol::{Answer, Query, Refused, SignedIn, UserId};
 use serde::Serialize;
 
 use super::{
-    ADMIN, Shared,
+    ADMIN, DOOR, Purpose, Shared,
     directory::Directory,
     group, pair,
     wire::{self, Credentials, Outcome, Request},
 };
-use crate::{AskId, Given, LinkId, Question, Seat};
+use crate::{Given, LinkId, Question, Seat, desk::device};
 
 /// One request.
 pub(super) struct Asked {
     link: LinkId,
-    doing: Option<(AskId, Doing)>,
     /// What is answered once a token has ended.
     answer: Vec<u8>,
 }
 
-enum Doing {
+/// For what something was asked.
+pub(super) enum Doing {
     LogIn,
     /// Signing in with a token that is to end, and out again.
     EnterOld,
@@ -44,14 +44,14 @@ enum Doing {
 }
 
 /// Whose contacts are asked for.
-struct Contacts {
+pub(super) struct Contacts {
     seat: Seat,
     name: String,
     directory: Directory,
 }
 
 /// What an administrator wants.
-enum Order {
+pub(super) enum Order {
     Info,
     Kill { name: Option<String> },
 }
@@ -77,12 +77,11 @@ struct OnlineClients {
 
 impl Asked {
     pub(super) fn new(link: LinkId) -> Self {
-        Self { link, doing: None, answer: Vec::new() }
+        Self { link, answer: Vec::new() }
     }
 
-    fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.doing = Some((ask, doing));
+    fn ask(&self, doing: Doing, question: Question, shared: &mut Shared) {
+        shared.desk.ask(self.link, Purpose::Request(doing), question);
     }
 
     fn answer(&self, status: u16, body: &impl Serialize, shared: &mut Shared) {
@@ -90,15 +89,8 @@ impl Asked {
     }
 
     fn say(&self, answer: Vec<u8>, shared: &mut Shared) {
-        shared.send(self.link, answer);
-        shared.close(self.link);
-    }
-
-    /// The connection was given up before its answer.
-    pub(super) fn gone(self, shared: &mut Shared) {
-        if let Some((ask, _)) = self.doing {
-            shared.asks.remove(&ask);
-        }
+        shared.desk.send(self.link, answer);
+        shared.desk.close(self.link);
     }
 
     /// The request itself.
@@ -121,7 +113,7 @@ impl Asked {
         let (Some(username), Some(password)) = (given.username, given.password) else {
             return self.answer(200, &Outcome::error("Invalid Log In request"), shared);
         };
-        self.ask(Doing::LogIn, Question::Token(device(username, password)), shared);
+        self.ask(Doing::LogIn, Question::Token(device(DOOR, username, password)), shared);
     }
 
     fn contacts(&mut self, request: &Request, shared: &mut Shared) {
@@ -135,7 +127,7 @@ impl Asked {
                 self.ask(Doing::Enter { name, by_name: false }, question, shared);
             }
             (Some(_), Some(_)) => self.answer(200, &Outcome::invalid_jwt(), shared),
-            (None, None) if shared.settings.open => {
+            (None, None) if shared.desk.settings.open => {
                 let question = Question::Guest { handle: name.clone() };
                 self.ask(Doing::Enter { name, by_name: true }, question, shared);
             }
@@ -156,7 +148,7 @@ impl Asked {
         };
         match (given.username, given.password) {
             (Some(username), Some(password)) => {
-                let question = Question::SignIn(device(username, password));
+                let question = Question::SignIn(device(DOOR, username, password));
                 self.ask(Doing::Administrator(order), question, shared);
             }
             _ => self.denied(shared),
@@ -171,11 +163,10 @@ impl Asked {
     /// An answer to what was asked. Names a token that is to be ended, if there is one.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        doing: Doing,
         result: Result<Given, Refused>,
         shared: &mut Shared,
     ) -> Option<String> {
-        let (_, doing) = self.doing.take_if(|(asked, _)| *asked == ask)?;
         match (doing, result) {
             (Doing::LogIn, result) => return self.logged_in(result, shared),
             (Doing::EnterOld, Ok(Given::SignedIn(_))) => {
@@ -256,7 +247,7 @@ impl Asked {
             }
             Order::Kill { name } => {
                 let name = name.unwrap_or_default();
-                let user = shared.people.by_handle(&name).filter(|profile| profile.handle == name);
+                let user = shared.desk.people.by_handle(&name).filter(|profile| profile.handle == name);
                 let token = user.map(|profile| profile.id).and_then(|user| shared.tokens.remove(&user));
                 match token {
                     // The administrator's own session makes way for the one that is to be ended.
@@ -278,7 +269,7 @@ impl Contacts {
     fn list(&self, online: Option<Given>, shared: &Shared) -> ContactsList {
         let me = self.seat.me;
         let others = self.directory.users().iter().filter(|user| **user != me);
-        let mut all: BTreeSet<String> = others.map(|user| shared.people.handle(*user)).collect();
+        let mut all: BTreeSet<String> = others.map(|user| shared.desk.people.handle(*user)).collect();
         all.insert(ADMIN.to_owned());
         let mut contacts: BTreeMap<String, String> =
             all.iter().map(|other| (other.clone(), pair(&self.name, other))).collect();
@@ -304,11 +295,7 @@ impl Contacts {
 fn names(online: Option<Given>, is_there: impl Fn(UserId) -> bool, shared: &Shared) -> Vec<String> {
     let Some(Given::Answer(Answer::Online(online))) = online else { return Vec::new() };
     let there = online.iter().map(|one| one.user).filter(|user| is_there(*user));
-    let mut names: Vec<_> = there.map(|user| shared.people.handle(user)).collect();
+    let mut names: Vec<_> = there.map(|user| shared.desk.people.handle(user)).collect();
     names.sort_unstable();
     names
-}
-
-fn device(handle: String, password: String) -> Device {
-    Device { handle, password, device: "socket_io".to_owned(), invite: None, cookie: false }
 }

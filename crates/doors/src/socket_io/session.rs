@@ -1,24 +1,25 @@
 //! One Socket.IO connection: who joined on it, what he says, and what he is told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use chinwag_protocol::{
-    Answer, ClientSignal, Command, Entry, Event as Recorded, Kind, LogId, Presence, Query, Refused, Reply,
-    ServerSignal, UserId, UserKind,
+    Answer, Command, Entry, Event as Recorded, Kind, LogId, Presence, Query, Refused, Reply, ServerSignal,
+    UserId, UserKind,
 };
 
 use super::{
-    ADMIN, APPEARS_AFTER, Alarm, BETWEEN_WAITING, CHECK_EVERY, MOMENT, SILENT_FOR, Shared, notices,
+    ADMIN, APPEARS_AFTER, Alarm, BETWEEN_WAITING, CHECK_EVERY, MOMENT, Purpose, SILENT_FOR, Shared, notices,
     place::{Place, Target},
     wire::{self, Event, Fields, Message, Outcome, Said, Whom, Wrong},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, words};
+use crate::{Given, LinkId, Moment, Question, Seat, desk::post, words};
 
-/// Joins that wait while it is found out who asks; a client joins one room for each contact, at once.
+/// Joins that wait while it is found out who asks; beyond, nothing more is read. A client joins one room for each
+/// contact, at once.
 const WAITING_MAX: usize = 4_096;
 
-/// Messages that wait while a conversation is opened for the first of them.
-const SAYING_MAX: usize = 256;
+/// Messages that wait while a conversation is opened for the first of them; beyond, nothing more is read.
+const SAYING_MAX: usize = 16;
 
 /// Whose presence a connection can watch.
 const WATCHED_MAX: usize = 500;
@@ -30,7 +31,6 @@ pub(super) struct Session {
     waiting: VecDeque<(Option<u64>, Fields)>,
     /// A token with which somebody is being let in; nothing in it for one who comes by his name.
     entering: Option<Option<String>>,
-    doing: BTreeMap<AskId, Doing>,
     saying: VecDeque<Saying>,
     opening: bool,
     place: Option<Place>,
@@ -38,7 +38,8 @@ pub(super) struct Session {
     was: Option<String>,
 }
 
-enum Doing {
+/// For what something was asked.
+pub(super) enum Doing {
     Enter,
     Directory,
     Online,
@@ -61,7 +62,6 @@ impl Session {
             link,
             waiting: VecDeque::new(),
             entering: None,
-            doing: BTreeMap::new(),
             saying: VecDeque::new(),
             opening: false,
             place: None,
@@ -73,14 +73,19 @@ impl Session {
         self.place.as_ref()?.token.as_deref()
     }
 
-    fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.doing.insert(ask, doing);
+    fn ask(&self, doing: Doing, question: Question, shared: &mut Shared) {
+        shared.desk.ask(self.link, Purpose::Socket(doing), question);
+    }
+
+    /// Reads no more than can wait.
+    fn pause(&self, shared: &mut Shared) {
+        let is_full = self.waiting.len() >= WAITING_MAX || self.saying.len() >= SAYING_MAX;
+        shared.desk.pause(self.link, is_full);
     }
 
     fn answer(&self, ack: Option<u64>, outcome: &Outcome, shared: &mut Shared) {
         if let Some(ack) = ack {
-            shared.send(self.link, wire::answer(ack, outcome));
+            shared.desk.send(self.link, wire::answer(ack, outcome));
         }
     }
 
@@ -109,8 +114,9 @@ impl Session {
             Err(Wrong::Unfit { ack }) => {
                 self.answer(ack, &Outcome::error("Invalid request, a field is not a text"), shared);
             }
-            Ok(Said::Request(_)) | Err(Wrong::Broken) => shared.close(self.link),
+            Ok(Said::Request(_)) | Err(Wrong::Broken) => shared.desk.close(self.link),
         }
+        self.pause(shared);
     }
 
     fn join(&mut self, ack: Option<u64>, fields: Fields, now: Moment, shared: &mut Shared) {
@@ -121,11 +127,11 @@ impl Session {
             return self.answer(ack, &Outcome::missing("room"), shared);
         }
         // "`jwt` present -> verify; absent -> only if the server is configured open."
-        if fields.jwt.is_none() && !shared.settings.open {
+        if fields.jwt.is_none() && !shared.desk.settings.open {
             return self.answer(ack, &Outcome::missing("jwt"), shared);
         }
         if self.waiting.len() >= WAITING_MAX {
-            return shared.close(self.link);
+            return shared.desk.close(self.link);
         }
         match &self.place {
             Some(place) if place.ready => {
@@ -160,7 +166,7 @@ impl Session {
         if is_first && !place.appeared {
             // "Must fire once, although six joins race for it."
             shared.comes(place.seat.me);
-            shared.timers.set(self.link, Alarm::Appear, now + APPEARS_AFTER);
+            shared.desk.timers.set(self.link, Alarm::Appear, now + APPEARS_AFTER);
         }
         Outcome::SUCCESS
     }
@@ -198,25 +204,22 @@ impl Session {
             && place.appeared
         {
             let whom = Whom { username: &place.name };
-            shared.send(self.link, wire::say("user_has_gone_offline", None, &whom));
+            shared.desk.send(self.link, wire::say("user_has_gone_offline", None, &whom));
         }
         self.ask(Doing::Leave, Question::SignOut {}, shared);
         self.forget_place(shared);
     }
 
-    fn forget_place(&mut self, shared: &mut Shared) {
+    /// Nobody is signed in any more.
+    pub(super) fn forget_place(&mut self, shared: &mut Shared) {
         let Some(place) = self.place.take() else { return };
         if place.appeared || !place.joined.is_empty() {
             shared.goes(place.seat.me, place.appeared);
         }
-        for alarm in [Alarm::Appear, Alarm::NextWaiting, Alarm::Check] {
-            shared.timers.clear(self.link, alarm);
-        }
-        for user in &place.online {
-            shared.timers.clear(self.link, Alarm::Offline(*user));
-        }
+        shared.desk.timers.forget(self.link);
         self.was = Some(place.name);
         self.saying.clear();
+        self.pause(shared);
     }
 
     /// A token was replaced, or an administrator ended it.
@@ -236,14 +239,6 @@ impl Session {
         self.forget_place(shared);
     }
 
-    /// The connection is gone.
-    pub(super) fn gone(mut self, shared: &mut Shared) {
-        self.forget_place(shared);
-        for ask in self.doing.keys() {
-            shared.asks.remove(ask);
-        }
-    }
-
     /// "Error! User 'X' must disconnect, re login and reconnect so the conversation can be resumed."
     fn must_log_in_again(&self, name: &str, shared: &mut Shared) {
         let content = format!(
@@ -255,7 +250,7 @@ impl Session {
     fn notice(&self, name: &str, content: &str, shared: &mut Shared) {
         let room = notices(name);
         let message = Message { sender: ADMIN, content, conversation_room: &room };
-        shared.send(self.link, wire::say("received_message", None, &message));
+        shared.desk.send(self.link, wire::say("received_message", None, &message));
     }
 
     /// Takes a message, which is answered when it is stored; or says what is wrong with it.
@@ -299,56 +294,46 @@ impl Session {
             && let Some(place) = &mut self.place
             && let Some(target) = self.saying.front().map(|saying| saying.target)
         {
-            let (doing, command) = match (place.conversation(target), target) {
+            let (doing, question) = match (place.conversation(target), target) {
                 (Some(conversation), _) => {
                     let Some(Saying { text, ack, .. }) = self.saying.pop_front() else { return };
                     let client_id = place.client_id(shared);
-                    let (attachments, reply_to, thread) = (Vec::new(), None, None);
-                    let post = Command::Post {
-                        conversation,
-                        client_id,
-                        text,
-                        attachments,
-                        reply_to,
-                        thread,
-                        sent_at: None,
-                    };
-                    (Doing::Post(ack), post)
+                    (Doing::Post(ack), post(conversation, client_id, text))
                 }
                 (None, Target::Direct(user)) => {
                     self.opening = true;
-                    (Doing::Open(user), Command::OpenDirect { user })
+                    (Doing::Open(user), Question::Command(Command::OpenDirect { user }))
                 }
                 (None, _) => {
                     self.saying.pop_front();
                     continue;
                 }
             };
-            self.ask(doing, Question::Command(command), shared);
+            self.ask(doing, question, shared);
         }
     }
 
     /// An answer to what was asked.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        doing: Doing,
         result: Result<Given, Refused>,
         now: Moment,
         shared: &mut Shared,
     ) {
-        match (self.doing.remove(&ask), result) {
-            (Some(Doing::Enter), result) => self.entered(result, now, shared),
-            (Some(Doing::Directory), result) => {
+        match (doing, result) {
+            (Doing::Enter, result) => self.entered(result, now, shared),
+            (Doing::Directory, result) => {
                 let Some(place) = &mut self.place else { return };
-                let question = if place.directory.take(result.as_ref().ok()) {
+                let (doing, query) = if place.directory.take(result.as_ref().ok()) {
                     (Doing::Directory, place.directory.query())
                 } else {
                     (Doing::Online, Query::Online { conversation: None })
                 };
-                self.ask(question.0, Question::Query(question.1), shared);
+                self.ask(doing, Question::Query(query), shared);
             }
-            (Some(Doing::Online), result) => self.ready(result.ok(), now, shared),
-            (Some(Doing::Open(user)), result) => {
+            (Doing::Online, result) => self.ready(result.ok(), now, shared),
+            (Doing::Open(user), result) => {
                 self.opening = false;
                 match (result, &mut self.place) {
                     (Ok(Given::Reply(Reply::Conversation { conversation })), Some(place)) => {
@@ -369,13 +354,14 @@ impl Session {
                 }
                 self.say_on(shared);
             }
-            (Some(Doing::Post(ack)), Ok(_)) => self.answer(ack, &Outcome::SUCCESS, shared),
-            (Some(Doing::Post(ack)), Err(refused)) => {
+            (Doing::Post(ack), Ok(_)) => self.answer(ack, &Outcome::SUCCESS, shared),
+            (Doing::Post(ack), Err(refused)) => {
                 self.answer(ack, &Outcome::error(&refused.message), shared);
                 self.not_stored(&refused, shared);
             }
-            (Some(Doing::Leave) | None, _) => {}
+            (Doing::Leave, _) => {}
         }
+        self.pause(shared);
     }
 
     fn not_stored(&self, refused: &Refused, shared: &mut Shared) {
@@ -390,7 +376,7 @@ impl Session {
         match result {
             Ok(Given::SignedIn(snapshot)) => {
                 // "Anything pushed earlier is lost."
-                shared.out.push_back(Output::Hold { link: self.link, hold: true });
+                shared.desk.hold(self.link, true);
                 if let Some(token) = &token {
                     shared.tokens.entry(snapshot.me.id).or_insert_with(|| token.clone());
                 }
@@ -432,14 +418,14 @@ impl Session {
         let Some(place) = &self.place else { return };
         let others = place.directory.users().iter().filter(|user| **user != place.seat.me);
         let users = others.copied().take(WATCHED_MAX).collect();
-        shared.out.push_back(Output::Signal { link: self.link, signal: ClientSignal::Watch { users } });
+        shared.desk.watch(self.link, users);
     }
 
     /// A time has come.
     pub(super) fn woken(&mut self, alarm: Alarm, now: Moment, shared: &mut Shared) {
         match alarm {
             Alarm::Appear => self.appear(now, shared),
-            Alarm::NextWaiting => shared.out.push_back(Output::Hold { link: self.link, hold: false }),
+            Alarm::NextWaiting => shared.desk.hold(self.link, false),
             Alarm::Check => self.check(now, shared),
             Alarm::Offline(user) => {
                 if let Some(place) = &mut self.place
@@ -459,13 +445,13 @@ impl Session {
         place.heard_at = now;
         let me = place.seat.me;
         let missed = std::mem::take(&mut place.missed);
-        shared.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
+        shared.desk.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
         self.tell("new_user_online", me, shared);
         for user in missed {
             self.tell("new_user_online", user, shared);
         }
         shared.appears(me);
-        shared.out.push_back(Output::Hold { link: self.link, hold: false });
+        shared.desk.hold(self.link, false);
     }
 
     fn check(&mut self, now: Moment, shared: &mut Shared) {
@@ -476,14 +462,14 @@ impl Session {
             let me = place.seat.me;
             self.tell("user_has_gone_offline", me, shared);
             self.forget_place(shared);
-            return shared.close(self.link);
+            return shared.desk.close(self.link);
         }
-        shared.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
+        shared.desk.timers.set(self.link, Alarm::Check, now + CHECK_EVERY);
     }
 
     fn tell(&self, event: &str, user: UserId, shared: &mut Shared) {
-        let name = shared.people.handle(user);
-        shared.send(self.link, wire::say(event, None, &Whom { username: &name }));
+        let name = shared.desk.people.handle(user);
+        shared.desk.send(self.link, wire::say(event, None, &Whom { username: &name }));
     }
 
     /// Somebody has appeared at this door.
@@ -492,7 +478,7 @@ impl Session {
         if user == place.seat.me || !place.directory.contains(user) {
             return;
         }
-        shared.timers.clear(self.link, Alarm::Offline(user));
+        shared.desk.timers.clear(self.link, Alarm::Offline(user));
         place.online.insert(user);
         if place.appeared {
             self.tell("new_user_online", user, shared);
@@ -509,12 +495,12 @@ impl Session {
             let alarm = Alarm::Offline(one.user);
             match one.presence {
                 Presence::Offline => {
-                    if place.online.contains(&one.user) && !shared.timers.is_set(self.link, alarm) {
-                        shared.timers.set(self.link, alarm, now + MOMENT);
+                    if place.online.contains(&one.user) && !shared.desk.timers.is_set(self.link, alarm) {
+                        shared.desk.timers.set(self.link, alarm, now + MOMENT);
                     }
                 }
                 Presence::Online | Presence::Away => {
-                    shared.timers.clear(self.link, alarm);
+                    shared.desk.timers.clear(self.link, alarm);
                     // Who comes through this door is announced when he appears.
                     if !shared.is_coming(one.user) && place.online.insert(one.user) {
                         new.push(one.user);
@@ -547,21 +533,21 @@ impl Session {
             return;
         }
         let LogId::Conversation(conversation) = entry.log else { return };
-        let lines = words::lines(entry, &shared.settings.web, |user| shared.people.handle(user));
+        let lines = words::lines(entry, &shared.desk.settings.web, |user| shared.desk.people.handle(user));
         if lines.is_empty() {
             return place.passing(conversation, entry.seq, shared);
         }
         let number = place.sending(conversation, entry.seq, now);
-        let author = shared.people.get(entry.by);
+        let author = shared.desk.people.get(entry.by);
         // "A message by a user that is marked as a bot."
         let is_bot = author.is_some_and(|profile| profile.kind == UserKind::Bot);
         let event = if is_bot { "ai_response_received" } else { "received_message" };
-        let (sender, room) = (shared.people.handle(entry.by), place.room_name(conversation, shared));
+        let (sender, room) = (shared.desk.people.handle(entry.by), place.room_name(conversation, shared));
         let message = Message { sender: &sender, content: &lines.join("\n"), conversation_room: &room };
-        shared.send(self.link, wire::say(event, Some(number), &message));
+        shared.desk.send(self.link, wire::say(event, Some(number), &message));
         if !place.caught_up && entry.by != place.seat.me {
-            shared.out.push_back(Output::Hold { link: self.link, hold: true });
-            shared.timers.set(self.link, Alarm::NextWaiting, now + BETWEEN_WAITING);
+            shared.desk.hold(self.link, true);
+            shared.desk.timers.set(self.link, Alarm::NextWaiting, now + BETWEEN_WAITING);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     told::{conversation_of, group_id},
     wire::{Request, frame},
 };
-use crate::{Given, Output, Question, Room, people::fold};
+use crate::{Given, Room, desk::post, people::fold};
 
 /// Entries of history looked at at once.
 const PAGE: u16 = 200;
@@ -66,7 +66,6 @@ enum LeaveStep {
 impl Session {
     /// "Every group and channel of the user, `Everyone` included, and each direct conversation as `@handle`."
     pub(super) fn load_history(&mut self, shared: &mut Shared) {
-        let link = self.link;
         let Some(place) = &mut self.place else { return };
         let rooms: Vec<Room> = place.seat.rooms().filter(|room| !room.closed).cloned().collect();
         for room in &rooms {
@@ -89,7 +88,7 @@ impl Session {
         for room in &rooms[count..] {
             place.spelled.remove(&room.id);
         }
-        shared.out.push_back(Output::Send { link, bytes });
+        shared.desk.send(self.link, bytes);
         self.tell_missed(shared);
     }
 
@@ -219,18 +218,8 @@ impl Session {
         if place.seat.room(conversation).is_none() {
             return;
         }
-        let command = Command::Post {
-            conversation,
-            client_id: place.client_id(),
-            text: text.trim_end().to_owned(),
-            attachments: Vec::new(),
-            reply_to: None,
-            thread: None,
-            sent_at: None,
-        };
-        let ask = shared.ask(self.link);
-        let question = Box::new(Question::Command(command));
-        shared.out.push_back(Output::Ask { ask, link: self.link, question });
+        let question = post(conversation, place.client_id(), text.trim_end());
+        shared.desk.ask(self.link, Doing::Nothing, question);
     }
 
     fn leave(&mut self, name: &str, shared: &mut Shared) {

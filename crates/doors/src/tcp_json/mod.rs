@@ -7,12 +7,15 @@ mod session;
 mod told;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chinwag_protocol::UserId;
 
-use self::session::Session;
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Settings, timers::Timers};
+use self::session::{Doing, Session};
+use crate::{Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
+
+/// The name of the door.
+const DOOR: &str = "tcp_json";
 
 /// The door.
 pub struct TcpJson {
@@ -22,43 +25,22 @@ pub struct TcpJson {
 
 /// What all links of the door share.
 struct Shared {
-    settings: Settings,
-    people: People,
+    desk: Desk<Doing>,
     /// Who is signed in on one of the links: once each.
     here: BTreeSet<UserId>,
-    asks: BTreeMap<AskId, LinkId>,
-    next_ask: u64,
-    timers: Timers<()>,
-    out: VecDeque<Output>,
 }
 
 impl Shared {
     /// Whether somebody of this name is signed in here.
     fn is_here(&self, handle: &str) -> bool {
-        self.people.by_handle(handle).is_some_and(|profile| self.here.contains(&profile.id))
-    }
-
-    /// A number for a question of a link.
-    fn ask(&mut self, link: LinkId) -> AskId {
-        self.next_ask += 1;
-        let ask = AskId(self.next_ask);
-        self.asks.insert(ask, link);
-        ask
+        self.desk.people.by_handle(handle).is_some_and(|profile| self.here.contains(&profile.id))
     }
 }
 
 impl TcpJson {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
-        let shared = Shared {
-            settings,
-            people: People::default(),
-            here: BTreeSet::new(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            timers: Timers::default(),
-            out: VecDeque::new(),
-        };
+        let shared = Shared { desk: Desk::new(settings), here: BTreeSet::new() };
         Self { sessions: BTreeMap::new(), shared }
     }
 
@@ -80,21 +62,22 @@ impl Door for TcpJson {
             }
             Input::Drained { link } => self.with(link, Session::drained),
             Input::Closed { link } | Input::Ended { link, .. } => {
-                if let Some(session) = self.sessions.remove(&link) {
-                    session.gone(&mut self.shared);
+                self.shared.desk.forget(link);
+                if let Some(place) = self.sessions.remove(&link).and_then(|session| session.place) {
+                    self.shared.here.remove(&place.seat.me);
                 }
             }
             Input::Answered { ask, result } => {
-                if let Some(link) = self.shared.asks.remove(&ask) {
-                    self.with(link, |session, shared| session.answered(ask, result, now, shared));
+                if let Some((link, doing)) = self.shared.desk.answered(ask) {
+                    self.with(link, |session, shared| session.answered(doing, result, now, shared));
                 }
             }
             Input::Profile { profile } => {
-                self.shared.people.tell(profile);
+                self.shared.desk.people.tell(profile);
             }
             Input::Entry { link, entry } => self.with(link, |session, shared| session.entry(entry, shared)),
             Input::Woken => {
-                while let Some((link, ())) = self.shared.timers.due(now) {
+                while let Some((link, ())) = self.shared.desk.due(now) {
                     // A frame was begun and never finished.
                     self.with(link, Session::close);
                 }
@@ -102,10 +85,9 @@ impl Door for TcpJson {
             // This wire has no presence, and no word for catching up.
             Input::DialFailed { .. } | Input::CaughtUp { .. } | Input::Signal { .. } => {}
         }
-        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        self.shared.desk.poll()
     }
 }

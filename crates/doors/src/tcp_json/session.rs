@@ -5,18 +5,18 @@
 
 use std::time::Duration;
 
-use chinwag_protocol::{Command, Device, Kind, ProfileChange, Query, Refused};
+use chinwag_protocol::{Command, ConversationId, Kind, ProfileChange, Query, Refused};
 use serde_json::Value;
 
 use super::{
-    Shared,
+    DOOR, Shared,
     groups::{Joining, Leaving},
     said::{self, LONG_MAX, Said, shortened},
     search::Searching,
     told::Place,
     wire::{Frames, Request, positive},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, people::fold};
+use crate::{Given, LinkId, Moment, Question, Seat, desk::device, people::fold};
 
 /// How long a frame that has begun may take: a client never stops in the middle of one.
 const FRAME_WITHIN: Duration = Duration::from_secs(10);
@@ -30,28 +30,44 @@ const NO_NAME: &str = "A username and a password are needed.";
 pub(super) struct Session {
     pub(super) link: LinkId,
     frames: Frames,
-    doing: Option<(AskId, Doing)>,
+    /// A request waits for its answer.
+    busy: bool,
     pub(super) place: Option<Place>,
     /// Nothing more is taken from it.
     pub(super) closed: bool,
 }
 
-/// The request that waits for its answer.
+/// For what something was asked: the request that waits for its answer.
 pub(super) enum Doing {
-    Login { username: String },
-    Register { username: String, password: String },
+    Login {
+        username: String,
+    },
+    Register {
+        username: String,
+        password: String,
+    },
     Time,
-    Poem { index: Value },
-    Create { name: String },
+    Poem {
+        index: Value,
+    },
+    Create {
+        name: String,
+    },
     Join(Joining),
     Search(Searching),
     Leave(Leaving),
-    Logout { username: String },
+    Logout {
+        username: String,
+    },
+    /// No request waits for what was missed in a conversation.
+    Missed(ConversationId),
+    /// Nor for this, and nothing comes of it.
+    Nothing,
 }
 
 impl Session {
     pub(super) fn new(link: LinkId) -> Self {
-        Self { link, frames: Frames::default(), doing: None, place: None, closed: false }
+        Self { link, frames: Frames::default(), busy: false, place: None, closed: false }
     }
 
     /// Bytes of the client.
@@ -64,10 +80,10 @@ impl Session {
 
     /// Takes the requests that can be taken now.
     fn go_on(&mut self, now: Moment, shared: &mut Shared) {
-        while self.doing.is_none() && !self.closed {
+        while !self.busy && !self.closed {
             match self.frames.next() {
                 Ok(Some(text)) => {
-                    shared.timers.clear(self.link, ());
+                    shared.desk.timers.clear(self.link, ());
                     match Request::read(&text) {
                         Some(request) => self.request(&request, shared),
                         // "Not JSON: answer what can be answered, then close that connection only." Without an
@@ -82,30 +98,23 @@ impl Session {
         if self.frames.len() > WAITING_MAX {
             self.close(shared);
         }
-        if self.frames.len() == 0 || self.doing.is_some() || self.closed {
-            shared.timers.clear(self.link, ());
-        } else if !shared.timers.is_set(self.link, ()) {
-            shared.timers.set(self.link, (), now + FRAME_WITHIN);
+        shared.desk.pause(self.link, self.busy && self.frames.len() > 0);
+        if self.frames.len() == 0 || self.busy || self.closed {
+            shared.desk.timers.clear(self.link, ());
+        } else if !shared.desk.timers.is_set(self.link, ()) {
+            shared.desk.timers.set(self.link, (), now + FRAME_WITHIN);
         }
     }
 
     /// Closes the link; also when a frame was begun and never finished.
     pub(super) fn close(&mut self, shared: &mut Shared) {
         if !std::mem::replace(&mut self.closed, true) {
-            shared.out.push_back(Output::Close { link: self.link });
-        }
-    }
-
-    /// The link is gone, or about to be.
-    pub(super) fn gone(self, shared: &mut Shared) {
-        shared.timers.clear(self.link, ());
-        if let Some(place) = self.place {
-            shared.here.remove(&place.seat.me);
+            shared.desk.close(self.link);
         }
     }
 
     pub(super) fn say(&self, said: &Said<'_>, shared: &mut Shared) {
-        shared.out.push_back(Output::Send { link: self.link, bytes: said.frame() });
+        shared.desk.send(self.link, said.frame());
     }
 
     fn refuse(&self, action: &str, request: &Request, message: &str, shared: &mut Shared) {
@@ -115,9 +124,8 @@ impl Session {
     }
 
     pub(super) fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link);
-        self.doing = Some((ask, doing));
-        shared.out.push_back(Output::Ask { ask, link: self.link, question: Box::new(question) });
+        self.busy = true;
+        shared.desk.ask(self.link, doing, question);
     }
 
     pub(super) fn command(&mut self, doing: Doing, command: Command, shared: &mut Shared) {
@@ -167,7 +175,7 @@ impl Session {
 
     /// The name of whoever is signed in.
     pub(super) fn me(&self, shared: &Shared) -> String {
-        self.place.as_ref().map(|place| shared.people.handle(place.seat.me)).unwrap_or_default()
+        self.place.as_ref().map(|place| shared.desk.people.handle(place.seat.me)).unwrap_or_default()
     }
 
     fn is_own(&self, request: &Request, shared: &Shared) -> bool {
@@ -182,7 +190,7 @@ impl Session {
         if self.place.is_some() || shared.is_here(username) {
             return self.duplicate(username, shared);
         }
-        let question = Question::SignIn(device(username, password));
+        let question = Question::SignIn(device(DOOR, username, password));
         self.ask(Doing::Login { username: username.to_owned() }, question, shared);
     }
 
@@ -197,8 +205,10 @@ impl Session {
             return self.refuse("register", request, NO_NAME, shared);
         };
         // "register must not log the user in: the client sends login at once."
-        let question =
-            Question::Register { device: device(username, password), profile: ProfileChange::default() };
+        let question = Question::Register {
+            device: device(DOOR, username, password),
+            profile: ProfileChange::default(),
+        };
         let doing = Doing::Register { username: username.to_owned(), password: password.to_owned() };
         self.ask(doing, question, shared);
     }
@@ -219,18 +229,21 @@ impl Session {
     /// An answer to what was asked.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        doing: Doing,
         result: Result<Given, Refused>,
         now: Moment,
         shared: &mut Shared,
     ) {
-        if self.was_missed(ask, result.as_ref().ok(), shared) {
-            return;
+        match doing {
+            // A post has no answer here: "a refused `send_chat` is silent".
+            Doing::Nothing => {}
+            Doing::Missed(conversation) => self.was_missed(conversation, result.ok(), shared),
+            doing => {
+                self.busy = false;
+                self.done(doing, result, shared);
+                self.go_on(now, shared);
+            }
         }
-        // A post has no answer here: "a refused `send_chat` is silent".
-        let Some((_, doing)) = self.doing.take_if(|(asked, _)| *asked == ask) else { return };
-        self.done(doing, result, shared);
-        self.go_on(now, shared);
     }
 
     fn done(&mut self, doing: Doing, result: Result<Given, Refused>, shared: &mut Shared) {
@@ -267,10 +280,13 @@ impl Session {
             (Doing::Logout { username }, _) => {
                 if let Some(place) = self.place.take() {
                     shared.here.remove(&place.seat.me);
+                    // What he had missed is not for whoever comes after him.
+                    shared.desk.forget_questions(self.link);
                 }
                 let message = format!("{username} has logged out");
                 self.say(&Said::of("logout", true, &message), shared);
             }
+            (Doing::Missed(_) | Doing::Nothing, _) => {}
         }
     }
 
@@ -278,9 +294,7 @@ impl Session {
         let refused = match result {
             Ok(Given::SignedIn(snapshot)) if !shared.here.insert(snapshot.me.id) => {
                 // Somebody of this account was faster on another connection.
-                let ask = shared.ask(self.link);
-                let question = Box::new(Question::SignOut {});
-                shared.out.push_back(Output::Ask { ask, link: self.link, question });
+                shared.desk.ask(self.link, Doing::Nothing, Question::SignOut {});
                 return self.duplicate(username, shared);
             }
             Ok(Given::SignedIn(snapshot)) => {
@@ -319,15 +333,5 @@ impl Session {
             ..Said::of("register", status, &message)
         };
         self.say(&said, shared);
-    }
-}
-
-fn device(handle: &str, password: &str) -> Device {
-    Device {
-        handle: handle.to_owned(),
-        password: password.to_owned(),
-        device: "tcp_json".to_owned(),
-        invite: None,
-        cookie: false,
     }
 }

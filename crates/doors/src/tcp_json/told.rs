@@ -6,14 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chinwag_protocol::{Answer, ClientSignal, ConversationId, Entry, Event, LogId, MessageState, Query, Seq};
+use chinwag_protocol::{Answer, ConversationId, Entry, Event, LogId, MessageState, Query, Seq};
 
 use super::{
-    Shared,
+    DOOR, Shared,
     said::{chat, shortened},
-    session::Session,
+    session::{Doing, Session},
 };
-use crate::{AskId, Given, LinkId, Output, Question, Room, Seat, words};
+use crate::{Given, LinkId, Question, Room, Seat, words};
 
 /// The old server counts groups from here; 200000 itself is the client's own "System" chat.
 const GROUPS_FROM: u32 = 200_000;
@@ -34,8 +34,8 @@ pub(super) struct Place {
     written: BTreeMap<ConversationId, Seq>,
     /// What came in conversations that the client has not seen: after which entry, up to which.
     missed: BTreeMap<ConversationId, (Seq, Seq)>,
-    /// The question for some of that.
-    reading: Option<(AskId, ConversationId)>,
+    /// Some of that is being read.
+    reading: bool,
     /// The conversation that he is leaving, for which he deletes what he said there.
     pub(super) leaving: Option<ConversationId>,
     held: bool,
@@ -59,7 +59,7 @@ impl Place {
             posts: 0,
             written: BTreeMap::new(),
             missed: BTreeMap::new(),
-            reading: None,
+            reading: false,
             leaving: None,
             held: false,
         }
@@ -68,13 +68,13 @@ impl Place {
     /// Nothing is told while the client would not know what to do with it.
     pub(super) fn hold(&mut self, link: LinkId, hold: bool, shared: &mut Shared) {
         if std::mem::replace(&mut self.held, hold) != hold {
-            shared.out.push_back(Output::Hold { link, hold });
+            shared.desk.hold(link, hold);
         }
     }
 
     pub(super) fn client_id(&mut self) -> String {
         self.posts += 1;
-        format!("tcp_json-{}-{}", self.seat.session, self.posts)
+        format!("{DOOR}-{}-{}", self.seat.session, self.posts)
     }
 
     /// The conversation that the client calls so. One that he is no longer in it may not call anything.
@@ -89,7 +89,7 @@ impl Place {
     pub(super) fn spell(&mut self, room: &Room, wish: Option<&str>, shared: &Shared) {
         let name = match (wish, room.peer) {
             (Some(wish), _) => wish.to_owned(),
-            (None, Some(peer)) => format!("@{}", shared.people.handle(peer)),
+            (None, Some(peer)) => format!("@{}", shared.desk.people.handle(peer)),
             (None, None) => room.name.clone(),
         };
         self.spell_freely(room.id, &name);
@@ -119,23 +119,23 @@ impl Place {
         let name = match (self.spelled.get(&id), self.seat.room(id)) {
             (Some(spelled), _) => spelled.clone(),
             (None, Some(room)) => match room.peer {
-                Some(peer) => format!("@{}", shared.people.handle(peer)),
+                Some(peer) => format!("@{}", shared.desk.people.handle(peer)),
                 None => room.name.clone(),
             },
             (None, None) => String::new(),
         };
-        let date = shared.settings.local(entry.at).strftime("%Y-%m-%d %H:%M:%S");
-        let author = shared.people.handle(entry.by);
+        let date = shared.desk.settings.local(entry.at).strftime("%Y-%m-%d %H:%M:%S");
+        let author = shared.desk.people.handle(entry.by);
         let text = shortened(text, RESULT_MAX);
         Some(format!("[{date}] in group #{}: {name}\n[{author}] {text}", group_id(id)))
     }
 
     /// Sends what an entry says.
     fn tell(&mut self, link: LinkId, conversation: ConversationId, entry: &Entry, shared: &mut Shared) {
-        let author = shared.people.handle(entry.by);
-        for line in words::lines(entry, &shared.settings.web, |user| shared.people.handle(user)) {
+        let author = shared.desk.people.handle(entry.by);
+        for line in words::lines(entry, &shared.desk.settings.web, |user| shared.desk.people.handle(user)) {
             for bytes in chat(&author, group_id(conversation), &line) {
-                shared.out.push_back(Output::Send { link, bytes });
+                shared.desk.send(link, bytes);
             }
         }
         self.written.insert(conversation, entry.seq);
@@ -149,8 +149,7 @@ impl Place {
     /// What was sent is on its way: this is all that the wire lets us know of delivery.
     fn delivered(&mut self, link: LinkId, shared: &mut Shared) {
         for (conversation, delivered) in std::mem::take(&mut self.written) {
-            let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-            shared.out.push_back(Output::Signal { link, signal });
+            shared.desk.delivered(link, conversation, delivered);
         }
     }
 
@@ -200,27 +199,30 @@ impl Session {
     /// The client has seen a group, or several: reads what it has missed there, and only then goes on.
     pub(super) fn tell_missed(&mut self, shared: &mut Shared) {
         let link = self.link;
-        let Some(place) = self.place.as_mut().filter(|place| place.reading.is_none()) else { return };
+        let Some(place) = self.place.as_mut().filter(|place| !place.reading) else { return };
         let Some((conversation, after)) = place.next_missed() else {
             return place.hold(link, false, shared);
         };
         // What comes meanwhile waits, so that it is told after this.
         place.hold(link, true, shared);
         let query = Query::Entries { log: LogId::Conversation(conversation), after, limit: PAGE };
-        let ask = shared.ask(link);
-        place.reading = Some((ask, conversation));
-        shared.out.push_back(Output::Ask { ask, link, question: Box::new(Question::Query(query)) });
+        place.reading = true;
+        shared.desk.ask(link, Doing::Missed(conversation), Question::Query(query));
     }
 
-    /// Takes the answer to that; whether it was one.
-    pub(super) fn was_missed(&mut self, ask: AskId, given: Option<&Given>, shared: &mut Shared) -> bool {
+    /// Takes the answer to that.
+    pub(super) fn was_missed(
+        &mut self,
+        conversation: ConversationId,
+        given: Option<Given>,
+        shared: &mut Shared,
+    ) {
         let link = self.link;
-        let Some(place) = &mut self.place else { return false };
-        let Some((_, conversation)) = place.reading.take_if(|(asked, _)| *asked == ask) else { return false };
+        let Some(place) = &mut self.place else { return };
+        place.reading = false;
         let Some(Given::Answer(Answer::Entries { entries, more })) = given else {
             // It stays missed, until the client asks for its list again.
-            place.hold(link, false, shared);
-            return true;
+            return place.hold(link, false, shared);
         };
         if let Some((_, until)) = place.missed.remove(&conversation)
             && place.spelled.contains_key(&conversation)
@@ -228,12 +230,11 @@ impl Session {
             for entry in entries.iter().filter(|entry| entry.seq <= until) {
                 place.tell(link, conversation, entry, shared);
             }
-            match entries.last().map(|entry| entry.seq).filter(|last| *more && *last < until) {
+            match entries.last().map(|entry| entry.seq).filter(|last| more && *last < until) {
                 Some(last) => _ = place.missed.insert(conversation, (last, until)),
                 None => place.written.extend([(conversation, until)]),
             }
         }
         self.tell_missed(shared);
-        true
     }
 }

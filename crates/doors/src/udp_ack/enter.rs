@@ -2,14 +2,14 @@
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
 
-use chinwag_protocol::{Device, Refused, UserId, UserKind};
+use chinwag_protocol::{Refused, UserId, UserKind};
 
 use super::{
-    News, Shared,
+    DOOR, News, Shared,
     peer::{Doing, Peer, Place},
     table::Table,
 };
-use crate::{Moment, Output, Question, Seat, people::fold};
+use crate::{Moment, Question, Seat, desk::device, people::fold};
 
 /// How somebody came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) enum How {
 
 /// What is to be answered to whom once he is in.
 pub(super) struct Entering {
-    how: How,
-    heard: Vec<u8>,
+    pub(super) how: How,
+    pub(super) heard: Vec<u8>,
 }
 
 /// Accounts are made for so many addresses that may be forged in a minute, all of them together.
@@ -53,50 +53,32 @@ impl Strangers {
 }
 
 impl Peer {
-    /// "`register NAME` => registered, or please_signin if the name is taken."
-    pub(super) fn register(
+    /// "`register NAME` => registered, or please_signin if the name is taken." "`reg NAME`: online again."
+    pub(super) fn come(
         &mut self,
         name: &str,
         password: Option<&str>,
-        heard: Vec<u8>,
+        entering: Entering,
         now: Moment,
         shared: &mut Shared,
     ) {
         if self.place_of(name, shared).is_some() {
             // The same program, started anew at the same port: it knows nobody.
-            return self.again(How::Register, &heard, shared);
+            self.welcome(&entering, shared);
+            if self.proved {
+                self.table = Table::default();
+                self.ask_table(shared);
+            }
+            return;
         }
-        if password.is_none() && shared.people.by_handle(name).is_some() {
-            return self.answer(&heard, PLEASE_SIGN_IN, shared);
+        let is_new = entering.how == How::Register && password.is_none();
+        if is_new && shared.desk.people.by_handle(name).is_some() {
+            return self.answer(&entering.heard, PLEASE_SIGN_IN, shared);
         }
-        self.enter(name, password, Entering { how: How::Register, heard }, now, shared);
+        self.enter(name, password, entering, now, shared);
     }
 
-    /// "`reg NAME`: online again."
-    pub(super) fn reg(
-        &mut self,
-        name: &str,
-        password: Option<&str>,
-        heard: Vec<u8>,
-        now: Moment,
-        shared: &mut Shared,
-    ) {
-        if self.place_of(name, shared).is_some() {
-            return self.again(How::Reg, &heard, shared);
-        }
-        self.enter(name, password, Entering { how: How::Reg, heard }, now, shared);
-    }
-
-    /// Somebody says who he is, and is here already.
-    fn again(&mut self, how: How, heard: &[u8], shared: &mut Shared) {
-        self.welcome(how, heard, shared);
-        if self.proved {
-            self.table = Table::default();
-            self.ask_table(shared);
-        }
-    }
-
-    fn welcome(&mut self, how: How, heard: &[u8], shared: &mut Shared) {
+    fn welcome(&mut self, Entering { how, heard }: &Entering, shared: &mut Shared) {
         match how {
             How::Register => self.answer(heard, REGISTERED, shared),
             How::Reg => self.answer(heard, WELCOME_BACK, shared),
@@ -112,7 +94,7 @@ impl Peer {
         now: Moment,
         shared: &mut Shared,
     ) {
-        if self.is_entering() || !self.proved && !shared.strangers.take(now) {
+        if self.is_entering(shared) || !self.proved && !shared.strangers.take(now) {
             return self.forget(&entering.heard);
         }
         if let Some(place) = self.place.take() {
@@ -122,13 +104,7 @@ impl Peer {
         let handle = name.to_owned();
         let question = match password {
             None => Question::Guest { handle },
-            Some(password) => Question::SignIn(Device {
-                handle,
-                password: password.to_owned(),
-                device: "udp_ack".to_owned(),
-                invite: None,
-                cookie: false,
-            }),
+            Some(password) => Question::SignIn(device(DOOR, handle, password)),
         };
         self.ask(Doing::Enter(entering), question, shared);
     }
@@ -138,7 +114,7 @@ impl Peer {
     ///
     /// Not if he is elsewhere or has signed out: then it is a late copy, or not his.
     pub(super) fn remember(&mut self, name: &str, heard: Vec<u8>, now: Moment, shared: &mut Shared) {
-        let known = shared.people.by_handle(name).map(|profile| profile.id);
+        let known = shared.desk.people.by_handle(name).map(|profile| profile.id);
         let is_away =
             known.is_none_or(|user| !shared.here.contains_key(&user) && !shared.left.contains(&user));
         if self.place.is_none() && is_away {
@@ -159,8 +135,8 @@ impl Peer {
         self.place = Some(Place::new(seat));
         self.came_by.clone_from(&entering.heard);
         // The others' rows come before the stored messages.
-        shared.out.push_back(Output::Hold { link: self.link, hold: true });
-        self.welcome(entering.how, &entering.heard, shared);
+        shared.desk.hold(self.link, true);
+        self.welcome(entering, shared);
         if self.proved {
             self.arrived(user, shared);
         }
@@ -193,7 +169,8 @@ impl Peer {
         if self.left.as_deref() == Some(&fold(name)) {
             return self.answer(heard, OFFLINE, shared);
         }
-        let Some(guest) = shared.people.by_handle(name).filter(|profile| profile.kind == UserKind::Guest)
+        let Some(guest) =
+            shared.desk.people.by_handle(name).filter(|profile| profile.kind == UserKind::Guest)
         else {
             return;
         };
@@ -210,14 +187,14 @@ impl Peer {
     /// Whoever was here no longer is.
     pub(super) fn leave(&mut self, user: UserId, shared: &mut Shared) {
         shared.leave(user, self.link);
-        shared.timers.clear(self.link, ());
+        shared.desk.timers.clear(self.link, ());
         self.ask(Doing::Leave, Question::SignOut {}, shared);
     }
 
     /// The user of this link is elsewhere now, or has signed out from there.
     pub(super) fn moved(&mut self, shared: &mut Shared) {
         if self.place.take().is_some() {
-            shared.timers.clear(self.link, ());
+            shared.desk.timers.clear(self.link, ());
             self.ask(Doing::Leave, Question::SignOut {}, shared);
         }
     }

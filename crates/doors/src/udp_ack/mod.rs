@@ -14,8 +14,14 @@ use std::{
 
 use chinwag_protocol::{ConversationId, UserId};
 
-use self::{enter::Strangers, peer::Peer};
-use crate::{AskId, Door, Input, LinkId, Moment, Output, People, Question, Settings, timers::Timers};
+use self::{
+    enter::Strangers,
+    peer::{Doing, Peer},
+};
+use crate::{Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
+
+/// The name of the door.
+const DOOR: &str = "udp_ack";
 
 /// The group that each account is a member of.
 const EVERYONE: ConversationId = ConversationId(1);
@@ -28,19 +34,14 @@ pub struct UdpAck {
 
 /// What all links of the door share.
 struct Shared {
-    settings: Settings,
-    people: People,
+    desk: Desk<Doing>,
     /// At which link each user of this wire is, while he is signed in.
     here: BTreeMap<UserId, (LinkId, SocketAddr)>,
     /// Who said that he goes, and has not come back since.
     left: BTreeSet<UserId>,
     strangers: Strangers,
-    asks: BTreeMap<AskId, LinkId>,
-    next_ask: u64,
-    timers: Timers<()>,
     /// What is to be told to the other links, in this order, once the present one is done.
     news: VecDeque<News>,
-    out: VecDeque<Output>,
 }
 
 /// What all others are to hear.
@@ -57,14 +58,6 @@ enum News {
 }
 
 impl Shared {
-    fn ask(&mut self, link: LinkId, question: Question) -> AskId {
-        self.next_ask += 1;
-        let ask = AskId(self.next_ask);
-        self.asks.insert(ask, link);
-        self.out.push_back(Output::Ask { ask, link, question: Box::new(question) });
-        ask
-    }
-
     /// Somebody is no longer at this link; the others are to hear it, unless he is at another one by now.
     fn leave(&mut self, user: UserId, link: LinkId) {
         if self.here.get(&user).is_some_and(|(at, _)| *at == link) {
@@ -78,16 +71,11 @@ impl UdpAck {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
         let shared = Shared {
-            settings,
-            people: People::default(),
+            desk: Desk::new(settings),
             here: BTreeMap::new(),
             left: BTreeSet::new(),
             strangers: Strangers::default(),
-            asks: BTreeMap::new(),
-            next_ask: 0,
-            timers: Timers::default(),
             news: VecDeque::new(),
-            out: VecDeque::new(),
         };
         Self { peers: BTreeMap::new(), shared }
     }
@@ -99,8 +87,9 @@ impl UdpAck {
     }
 
     fn gone(&mut self, link: LinkId) {
-        if let Some(peer) = self.peers.remove(&link) {
-            peer.gone(&mut self.shared);
+        self.shared.desk.forget(link);
+        if let Some(place) = self.peers.remove(&link).and_then(|peer| peer.place) {
+            self.shared.leave(place.seat.me, link);
         }
     }
 
@@ -142,36 +131,35 @@ impl Door for UdpAck {
     fn handle(&mut self, input: Input<'_>, now: Moment) {
         match input {
             Input::Opened { link, peer, .. } => {
-                self.peers.insert(link, Peer::new(link, peer, &self.shared.settings));
+                self.peers.insert(link, Peer::new(link, peer, &self.shared.desk.settings));
             }
             Input::Bytes { link, bytes } => {
                 self.with(link, |peer, shared| peer.datagram(bytes, now, shared));
             }
             Input::Ended { link, .. } | Input::Closed { link } => self.gone(link),
             Input::Answered { ask, result } => {
-                if let Some(link) = self.shared.asks.remove(&ask) {
+                if let Some((link, doing)) = self.shared.desk.answered(ask) {
                     let addresses = self.addresses();
-                    self.with(link, |peer, shared| peer.answered(ask, result, &addresses, shared));
+                    self.with(link, |peer, shared| peer.answered(doing, result, &addresses, shared));
                 }
             }
             Input::Profile { profile } => {
-                self.shared.people.tell(profile);
+                self.shared.desk.people.tell(profile);
             }
             Input::Entry { link, entry } => self.with(link, |peer, shared| peer.entry(entry, now, shared)),
             Input::CaughtUp { link } => self.with(link, |peer, _shared| peer.caught_up()),
             Input::Signal { link, signal } => self.with(link, |peer, shared| peer.signal(signal, shared)),
             Input::Woken => {
-                while let Some((link, ())) = self.shared.timers.due(now) {
+                while let Some((link, ())) = self.shared.desk.due(now) {
                     self.with(link, |peer, shared| peer.woken(now, shared));
                 }
             }
             Input::Drained { .. } | Input::DialFailed { .. } => {}
         }
         self.spread();
-        self.shared.out.extend(self.shared.timers.wish());
     }
 
     fn poll(&mut self) -> Option<Output> {
-        self.shared.out.pop_front()
+        self.shared.desk.poll()
     }
 }

@@ -3,7 +3,7 @@
 //! How people come and go stands in `enter`, their messages in `post`, what they are told in `told`.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -12,12 +12,12 @@ use chinwag_protocol::{Answer, ConversationId, Refused, Reply, Seq, UserId};
 
 use super::{
     Shared,
-    enter::Entering,
+    enter::{Entering, How},
     post::{Answers, Posted},
     table::{Addresses, Table},
     wire::{self, Said},
 };
-use crate::{AskId, Given, LinkId, Moment, Output, Question, Seat, Settings, people::fold};
+use crate::{Given, LinkId, Moment, Question, Seat, Settings, people::fold};
 
 /// "Treat an identical datagram from the same source within about 600 ms as a retry."
 const RETRY_WITHIN: Duration = Duration::from_millis(600);
@@ -35,7 +35,6 @@ pub(super) struct Peer {
     /// Its answers arrive there: it may be sent more than it sends.
     pub(super) proved: bool,
     recent: VecDeque<Heard>,
-    doing: BTreeMap<AskId, Doing>,
     pub(super) place: Option<Place>,
     /// The datagram that signed him in.
     pub(super) came_by: Vec<u8>,
@@ -77,7 +76,7 @@ pub(super) struct Push {
     pub(super) tries: u32,
 }
 
-/// The question that waits for its answer, each with the datagram that led to it.
+/// For what something was asked, with the datagram that led to it.
 pub(super) enum Doing {
     Enter(Entering),
     Table,
@@ -95,7 +94,6 @@ impl Peer {
             address,
             proved: trusted,
             recent: VecDeque::new(),
-            doing: BTreeMap::new(),
             place: None,
             came_by: Vec::new(),
             left: None,
@@ -114,7 +112,7 @@ impl Peer {
     /// Sends what nobody asked for: never to an address that may be forged.
     pub(super) fn send(&self, bytes: Vec<u8>, shared: &mut Shared) {
         if self.proved {
-            shared.out.push_back(Output::Send { link: self.link, bytes });
+            shared.desk.send(self.link, bytes);
         }
     }
 
@@ -136,7 +134,7 @@ impl Peer {
         if let Some(recent) = self.recent.iter_mut().find(|recent| recent.datagram == heard) {
             recent.answer = Some(bytes.clone());
         }
-        shared.out.push_back(Output::Send { link: self.link, bytes });
+        shared.desk.send(self.link, bytes);
     }
 
     /// Lets the next copy of a datagram count as a new one.
@@ -144,22 +142,21 @@ impl Peer {
         self.recent.retain(|recent| recent.datagram != heard);
     }
 
-    pub(super) fn ask(&mut self, doing: Doing, question: Question, shared: &mut Shared) {
-        let ask = shared.ask(self.link, question);
-        self.doing.insert(ask, doing);
+    pub(super) fn ask(&self, doing: Doing, question: Question, shared: &mut Shared) {
+        shared.desk.ask(self.link, doing, question);
     }
 
-    pub(super) fn is_entering(&self) -> bool {
-        self.doing.values().any(|doing| matches!(doing, Doing::Enter(_)))
+    pub(super) fn is_entering(&self, shared: &Shared) -> bool {
+        shared.desk.asked(self.link).any(|doing| matches!(doing, Doing::Enter(_)))
     }
 
-    pub(super) fn is_asking_table(&self) -> bool {
-        self.doing.values().any(|doing| matches!(doing, Doing::Table))
+    pub(super) fn is_asking_table(&self, shared: &Shared) -> bool {
+        shared.desk.asked(self.link).any(|doing| matches!(doing, Doing::Table))
     }
 
     /// The place of whoever is signed in here, if that is his name. "Identity is the session."
     pub(super) fn place_of(&self, name: &str, shared: &Shared) -> Option<&Place> {
-        self.place.as_ref().filter(|place| fold(&shared.people.handle(place.seat.me)) == fold(name))
+        self.place.as_ref().filter(|place| fold(&shared.desk.people.handle(place.seat.me)) == fold(name))
     }
 
     /// The server's own address, as it looks from this one.
@@ -192,8 +189,12 @@ impl Peer {
         self.recent.push_back(Heard { datagram: bytes.to_vec(), at: now, answer: None });
         let heard = bytes.to_vec();
         match said {
-            Said::Register { name, password } => self.register(name, password, heard, now, shared),
-            Said::Reg { name, password } => self.reg(name, password, heard, now, shared),
+            Said::Register { name, password } => {
+                self.come(name, password, Entering { how: How::Register, heard }, now, shared);
+            }
+            Said::Reg { name, password } => {
+                self.come(name, password, Entering { how: How::Reg, heard }, now, shared);
+            }
             Said::SignOut { name } => self.sign_out(name, &heard, shared),
             Said::Send { to, text, from } => {
                 let stored = format!("ack_on [Message received by {to}]");
@@ -225,7 +226,7 @@ impl Peer {
         };
         recent.at = now;
         if let Some(answer) = recent.answer.clone() {
-            shared.out.push_back(Output::Send { link: self.link, bytes: answer });
+            shared.desk.send(self.link, answer);
         }
         true
     }
@@ -241,12 +242,11 @@ impl Peer {
     /// An answer to what was asked.
     pub(super) fn answered(
         &mut self,
-        ask: AskId,
+        doing: Doing,
         result: Result<Given, Refused>,
         addresses: &Addresses,
         shared: &mut Shared,
     ) {
-        let Some(doing) = self.doing.remove(&ask) else { return };
         match (doing, result) {
             (Doing::Enter(entering), Ok(Given::SignedIn(snapshot))) => {
                 self.entered(Seat::new(&snapshot), &entering, shared);
@@ -270,14 +270,6 @@ impl Peer {
             // or a full disk refuses for now only.
             (Doing::Post { heard, .. }, Err(_)) => self.forget(&heard),
             (Doing::Enter(_) | Doing::Find(_) | Doing::Open(_), Ok(_)) | (Doing::Leave, _) => {}
-        }
-    }
-
-    /// The link is gone.
-    pub(super) fn gone(mut self, shared: &mut Shared) {
-        shared.timers.clear(self.link, ());
-        if let Some(place) = self.place.take() {
-            shared.leave(place.seat.me, self.link);
         }
     }
 }

@@ -3,10 +3,10 @@
 use chinwag_protocol::{Command, ConversationId, Kind, Query, Refused, UserId};
 
 use super::{
-    EVERYONE, Shared,
+    DOOR, EVERYONE, Shared,
     peer::{Doing, Peer},
 };
-use crate::{Moment, Question};
+use crate::{Moment, Question, desk::post};
 
 /// A message on its way to the store.
 pub(super) struct Posted {
@@ -37,7 +37,8 @@ impl Peer {
         let Some(place) = self.place_of(from, shared) else {
             return self.remember(from, posted.heard, now, shared);
         };
-        let known = shared.people.by_handle(&posted.to).and_then(|profile| place.seat.direct(profile.id));
+        let known =
+            shared.desk.people.by_handle(&posted.to).and_then(|profile| place.seat.direct(profile.id));
         match known.map(|room| room.id) {
             Some(conversation) => self.post(conversation, posted, shared),
             None => {
@@ -74,20 +75,11 @@ impl Peer {
         let Some(place) = &mut self.place else { return };
         place.posts += 1;
         let client_id = match posted.digest {
-            Some(digest) => format!("udp_ack-{digest}"),
-            None => format!("udp_ack-{}-{}", place.seat.session, place.posts),
-        };
-        let command = Command::Post {
-            conversation,
-            client_id,
-            text: posted.text,
-            attachments: Vec::new(),
-            reply_to: None,
-            thread: None,
-            sent_at: None,
+            Some(digest) => format!("{DOOR}-{digest}"),
+            None => format!("{DOOR}-{}-{}", place.seat.session, place.posts),
         };
         let doing = Doing::Post { answers: posted.answers, heard: posted.heard };
-        self.ask(doing, Question::Command(command), shared);
+        self.ask(doing, post(conversation, client_id, posted.text), shared);
     }
 
     /// "The answer `Error [Client ...]` only if the receiver does not exist."

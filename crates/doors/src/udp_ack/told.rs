@@ -4,8 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use chinwag_protocol::{
-    ClientSignal, ConversationId, Entry, Event, LogId, MemberView, Presence, Query, Seq, ServerSignal,
-    UserId, UserKind,
+    ConversationId, Entry, Event, LogId, MemberView, Presence, Query, Seq, ServerSignal, UserId, UserKind,
 };
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     table::Addresses,
     wire::datagram,
 };
-use crate::{Mode, Moment, Output, Question, Seat, words};
+use crate::{Mode, Moment, Question, Seat, words};
 
 /// "Timeout 500 ms, up to 5 sends."
 const PUSH_AGAIN: Duration = Duration::from_millis(500);
@@ -31,7 +30,7 @@ const TABLE_MAX: u16 = 200;
 impl Peer {
     /// "For each existing user the two broadcasts."
     pub(super) fn ask_table(&mut self, shared: &mut Shared) {
-        if self.is_asking_table() {
+        if self.is_asking_table(shared) {
             return;
         }
         let query = Query::Members { conversation: EVERYONE, after: UserId(0), limit: TABLE_MAX };
@@ -49,8 +48,7 @@ impl Peer {
                 self.tell_gone(user.id, shared);
             }
         }
-        let signal = ClientSignal::Watch { users: users.iter().map(|user| user.id).collect() };
-        shared.out.push_back(Output::Signal { link: self.link, signal });
+        shared.desk.watch(self.link, users.iter().map(|user| user.id).collect());
         self.tabled(shared);
     }
 
@@ -59,7 +57,7 @@ impl Peer {
         if let Some(place) = &mut self.place {
             place.tabled = true;
             if place.push.is_none() && !place.pauses {
-                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+                shared.desk.hold(self.link, false);
             }
         }
     }
@@ -69,13 +67,13 @@ impl Peer {
         if self.place.as_ref().is_none_or(|place| place.me() == user) || !self.proved {
             return;
         }
-        let is_bot = shared.people.get(user).is_some_and(|profile| profile.kind == UserKind::Bot);
+        let is_bot = shared.desk.people.get(user).is_some_and(|profile| profile.kind == UserKind::Bot);
         if is_bot {
             return;
         }
-        let through_us = shared.settings.mode == Mode::Relay;
-        let address = address.filter(|_| !through_us).unwrap_or_else(|| self.server(&shared.settings));
-        if let Some(text) = self.table.here(&shared.people.handle(user), address) {
+        let through_us = shared.desk.settings.mode == Mode::Relay;
+        let address = address.filter(|_| !through_us).unwrap_or_else(|| self.server(&shared.desk.settings));
+        if let Some(text) = self.table.here(&shared.desk.people.handle(user), address) {
             self.say(text, shared);
         }
     }
@@ -85,7 +83,7 @@ impl Peer {
         if self.place.as_ref().is_none_or(|place| place.me() == user) {
             return;
         }
-        if let Some(text) = self.table.gone(&shared.people.handle(user)) {
+        if let Some(text) = self.table.gone(&shared.desk.people.handle(user)) {
             self.say(text, shared);
         }
     }
@@ -104,7 +102,7 @@ impl Peer {
         if let Event::Joined { user, .. } = &entry.event
             && conversation == EVERYONE
             && !shared.here.contains_key(user)
-            && shared.people.get(*user).is_some_and(|profile| profile.kind == UserKind::Person)
+            && shared.desk.people.get(*user).is_some_and(|profile| profile.kind == UserKind::Person)
         {
             shared.news.push_back(News::Known(*user));
         }
@@ -112,7 +110,7 @@ impl Peer {
         let is_own = entry.by == place.me() && matches!(entry.event, Event::Message(_));
         let lines = match is_own {
             true => Vec::new(),
-            false => words::lines(entry, &shared.settings.web, |user| shared.people.handle(user)),
+            false => words::lines(entry, &shared.desk.settings.web, |user| shared.desk.people.handle(user)),
         };
         if lines.is_empty() {
             return self.delivered(delivers, shared);
@@ -123,7 +121,7 @@ impl Peer {
             let Some(place) = &mut self.place else { return };
             let bytes = live(&place.seat, conversation, entry, &text, &mark, shared);
             place.push = Some(Push { bytes, delivers, tries: 0 });
-            shared.out.push_back(Output::Hold { link: self.link, hold: true });
+            shared.desk.hold(self.link, true);
             return self.push(now, shared);
         }
         let bytes = stored(&place.seat, conversation, entry, &text, shared);
@@ -142,8 +140,8 @@ impl Peer {
         place.waited += 1;
         if place.waited.is_multiple_of(WAITING_AT_ONCE) {
             place.pauses = true;
-            shared.timers.set(self.link, (), now + WAITING_PAUSE);
-            shared.out.push_back(Output::Hold { link: self.link, hold: true });
+            shared.desk.timers.set(self.link, (), now + WAITING_PAUSE);
+            shared.desk.hold(self.link, true);
         }
     }
 
@@ -151,7 +149,7 @@ impl Peer {
         let Some(push) = self.place.as_mut().and_then(|place| place.push.as_mut()) else { return };
         push.tries += 1;
         let bytes = push.bytes.clone();
-        shared.timers.set(self.link, (), now + PUSH_AGAIN);
+        shared.desk.timers.set(self.link, (), now + PUSH_AGAIN);
         self.send(bytes, shared);
     }
 
@@ -160,7 +158,7 @@ impl Peer {
         let Some(place) = &mut self.place else { return };
         if std::mem::take(&mut place.pauses) {
             if place.tabled {
-                shared.out.push_back(Output::Hold { link: self.link, hold: false });
+                shared.desk.hold(self.link, false);
             }
             return;
         }
@@ -179,16 +177,15 @@ impl Peer {
         let Some(place) = &mut self.place else { return };
         let Some(push) = place.push.take() else { return };
         let tabled = place.tabled;
-        shared.timers.clear(self.link, ());
+        shared.desk.timers.clear(self.link, ());
         self.delivered(push.delivers, shared);
         if tabled {
-            shared.out.push_back(Output::Hold { link: self.link, hold: false });
+            shared.desk.hold(self.link, false);
         }
     }
 
     fn delivered(&self, (conversation, delivered): (ConversationId, Seq), shared: &mut Shared) {
-        let signal = ClientSignal::Cursor { conversation, delivered, read: Seq::ZERO };
-        shared.out.push_back(Output::Signal { link: self.link, signal });
+        shared.desk.delivered(self.link, conversation, delivered);
     }
 
     /// Users of other clients come and go.
@@ -215,11 +212,11 @@ fn live(
     mark: &str,
     shared: &Shared,
 ) -> Vec<u8> {
-    let author = shared.people.handle(entry.by);
+    let author = shared.desk.people.handle(entry.by);
     match group(seat, conversation) {
         Some(group) => datagram(&format!("Channel-Message {author}: {group}"), text, mark),
         None => {
-            let me = shared.people.handle(seat.me);
+            let me = shared.desk.people.handle(seat.me);
             datagram(&format!("send {me} "), text, &format!(" {author}{mark}"))
         }
     }
@@ -227,8 +224,8 @@ fn live(
 
 /// "`offline_message SENDER: DATE text`" or "`offline_message Channel-Message: SENDER: DATE text`".
 fn stored(seat: &Seat, conversation: ConversationId, entry: &Entry, text: &str, shared: &Shared) -> Vec<u8> {
-    let author = shared.people.handle(entry.by);
-    let date = shared.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
+    let author = shared.desk.people.handle(entry.by);
+    let date = shared.desk.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
     let first = match group(seat, conversation) {
         Some(group) => format!("offline_message Channel-Message: {author}: {date} {group}"),
         None => format!("offline_message {author}: {date} "),
