@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 /// One bell for each chore.
 #[derive(Default)]
 pub struct Chores {
-    /// A message was deleted: its files may go.
+    /// Something that holds files is gone or has changed: they may go.
     pub files: Notify,
     /// A call was started or answered: its clock runs.
     pub calls: Notify,
@@ -19,7 +19,9 @@ impl Chores {
     /// Rings where an event asks for it.
     pub fn follow(&self, event: &Event) {
         match event {
-            Event::Deleted { .. } => self.files.notify_one(),
+            Event::Deleted { .. } | Event::Closed {} | Event::UserChanged { .. } => self.files.notify_one(),
+            // Another picture, or none: nobody may show the one before any more.
+            Event::Changed(change) if change.avatar.is_some() => self.files.notify_one(),
             Event::CallStarted { .. } => self.calls.notify_one(),
             _ => {}
         }

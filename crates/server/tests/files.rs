@@ -55,6 +55,11 @@ impl Bed {
         self.server.ask(self.server.post("/api/command", &headers, &command.to_string())).await
     }
 
+    async fn query(&self, token: &str, query: Value) -> Answer {
+        let headers = format!("Authorization: Bearer {token}\r\n");
+        self.server.ask(self.server.post("/api/query", &headers, &query.to_string())).await
+    }
+
     /// Makes a group of its own for a user.
     async fn group(&self, token: &str) -> u64 {
         let create = json!({"create_conversation": {"client_id": "g", "kind": "group", "name": "Lab"}});
@@ -173,6 +178,59 @@ async fn d8_a_deleted_message_takes_its_file_along() {
     assert_eq!(bed.get(&anna, &format!("/api/files/{group}/{second}/0"), "").await.status, 200);
     assert_eq!(bed.on_disk().0.len(), 1);
     json_of(&bed.command(&anna, delete(second)).await);
+    bed.until(|files, _| files.is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_picture_is_seen_by_whoever_may_know_of_what_it_stands_for() {
+    let bed = bed(|_| {}).await;
+    let (anna, ben) = (bed.server.register("anna").await, bed.server.register("ben").await);
+    let group = bed.group(&anna).await;
+    let file = bed.uploaded(&anna, PICTURE).await;
+    let me = bed.command(&anna, json!({"change_profile": {"avatar": {"file": file}}})).await;
+    assert_eq!(me.status, 200, "{}", me.body);
+    let change = json!({"conversation": group, "change": {"avatar": {"file": file}}});
+    json_of(&bed.command(&anna, json!({ "change_conversation": change })).await);
+    let user = json_of(&bed.query(&ben, json!({"handle": {"handle": "anna"}})).await)["user"].clone();
+    assert_eq!(user["avatar"], file.as_str());
+
+    let own = format!("/api/avatars/users/{}/{file}", user["id"]);
+    let shown = bed.get(&ben, &own, "").await;
+    assert_eq!((shown.status, shown.body.as_str()), (200, &*String::from_utf8_lossy(PICTURE)));
+    for (name, value) in [
+        ("content-type", "image/png"),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "private, max-age=31536000, immutable"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(shown.header(name), Some(value));
+    }
+    assert_eq!(shown.header("accept-ranges"), None);
+    assert!(shown.header("content-security-policy").unwrap().starts_with("sandbox; default-src 'none'"));
+    let tag = shown.header("etag").unwrap();
+    assert_eq!(bed.get(&ben, &own, &format!("If-None-Match: {tag}\r\n")).await.status, 304);
+    assert_eq!(bed.get("ses_none", &own, "").await.status, 401);
+
+    let groups = format!("/api/avatars/conversations/{group}/{file}");
+    assert_eq!(bed.get(&anna, &groups, "").await.status, 200);
+    let absent = bed.get(&ben, &format!("/api/avatars/conversations/9999/{file}"), "").await;
+    let other = "0".repeat(64);
+    for path in [
+        &*groups,
+        &format!("/api/avatars/users/{}/{other}", user["id"]),
+        &format!("/api/avatars/users/{}/x", user["id"]),
+        "/api/avatars/users/x/y",
+        &format!("/api/avatars/users/9999/{file}"),
+    ] {
+        let answer = bed.get(&ben, path, "").await;
+        assert_eq!((answer.status, answer.body), (404, absent.body.clone()), "{path}");
+    }
+
+    // What is shown is kept however long; what is shown no longer goes at once.
+    json_of(&bed.command(&anna, json!({"change_profile": {"avatar": {}}})).await);
+    assert_eq!(bed.get(&ben, &own, "").await.status, 404);
+    assert_eq!((bed.get(&anna, &groups, "").await.status, bed.on_disk().0.len()), (200, 1));
+    json_of(&bed.command(&anna, json!({"close_conversation": {"conversation": group}})).await);
     bed.until(|files, _| files.is_empty()).await;
 }
 

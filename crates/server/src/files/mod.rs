@@ -1,7 +1,8 @@
-//! Files of messages: taking them in, giving them out, letting them go.
+//! Files of messages, and pictures of people and conversations: taking them in, giving them out, letting them go.
 //!
 //! Between the object store, which has the bytes, and the rules, which know who holds what and who sees it. Nothing
-//! here decides who may: an upload is noted by a rule, and a file is found through a message by a reading.
+//! here decides who may: an upload is noted by a rule, and a file is found by a reading, through what shows
+//! it.
 //!
 //! Invariant: the bytes are on disk before a rule hears of them, and go only after nobody holds them.
 
@@ -18,10 +19,11 @@ use chinwag_domain::{
     Actor, Failed, Request,
     facts::Stop,
     limits::{Limits, UPLOADS_PARALLEL_MAX},
-    names, reading,
+    names,
+    reading::{self, Portrayed},
     rules::file::Uploaded,
 };
-use chinwag_protocol::{Attachment, ConversationId, Kind, Refused, Seq, UserId};
+use chinwag_protocol::{Attachment, ConversationId, FileId, Kind, Refused, Seq, UserId};
 use chinwag_store::objects::{BLOCK_BYTES, Content, Incoming, ObjectError, Objects};
 
 pub use keeper::keep_files;
@@ -225,6 +227,17 @@ impl Messenger {
         index: usize,
     ) -> Result<Download, Refused> {
         let attachment = self.attachment(actor, conversation, seq, index).await?;
+        self.open(attachment).await
+    }
+
+    /// Opens the picture of a user or a conversation, if it is this file, for whoever may know of them.
+    pub async fn avatar(&self, actor: &Actor, of: Portrayed, file: FileId) -> Result<Download, Refused> {
+        let (asker, now) = (actor.clone(), self.now());
+        let found = self.read(move |reader| reading::avatar(reader, &asker, of, file, now)).await?;
+        self.open(found).await
+    }
+
+    async fn open(&self, attachment: Attachment) -> Result<Download, Refused> {
         let (objects, file) = (Arc::clone(&self.files().objects), attachment.file);
         let content = on_disk(move || objects.open(file)).await?;
         Ok(Download { attachment, content: Some(content) })

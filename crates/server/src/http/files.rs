@@ -95,7 +95,7 @@ async fn receive(shared: &Shared, upload: &mut Upload, body: &mut Body) -> Resul
 }
 
 /// Whoever reads with a session: by header, or by the cookie of a page of ours.
-pub(super) struct Viewer(Actor);
+pub(super) struct Viewer(pub(super) Actor);
 
 impl FromRequestParts<Shared> for Viewer {
     type Rejection = Refusal;
@@ -136,8 +136,7 @@ pub(super) async fn download(
     let size = attachment.size;
     let mut out = describe(attachment);
     let tag = out.get(header::ETAG).cloned();
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|known| Some(known) == tag.as_ref());
-    if known {
+    if is_known(&headers, &out) {
         return Ok((StatusCode::NOT_MODIFIED, out).into_response());
     }
     // A range of another content than this would be glued to what does not fit.
@@ -172,8 +171,14 @@ pub(super) async fn download(
     Ok((status, out, Body::from_stream(stream)).into_response())
 }
 
+/// Whether the asker has the very file that these headers describe.
+pub(super) fn is_known(asked: &HeaderMap, described: &HeaderMap) -> bool {
+    let tag = described.get(header::ETAG);
+    asked.get_all(header::IF_NONE_MATCH).iter().any(|known| Some(known) == tag)
+}
+
 /// The headers that say what a file is, and how little a browser may do with it.
-fn describe(attachment: &Attachment) -> HeaderMap {
+pub(super) fn describe(attachment: &Attachment) -> HeaderMap {
     let mut out = HeaderMap::new();
     let how = if is_shown(&attachment.media_type) { "inline" } else { "attachment" };
     insert(&mut out, header::CONTENT_TYPE, &attachment.media_type);

@@ -5,6 +5,7 @@
 
 mod api;
 mod assets;
+mod avatars;
 mod body;
 pub mod cookie;
 mod credential;
@@ -38,7 +39,7 @@ use crate::{
 };
 
 /// Every route. What is not here is a file of the web app, or nothing.
-fn routes() -> [(&'static str, MethodRouter<Shared>); 13] {
+fn routes() -> [(&'static str, MethodRouter<Shared>); 15] {
     [
         ("/api/register", post(api::register)),
         ("/api/sign-in", post(api::sign_in)),
@@ -50,6 +51,8 @@ fn routes() -> [(&'static str, MethodRouter<Shared>); 13] {
         ("/api/openapi.json", get(openapi::serve)),
         ("/api/files", post(files::upload)),
         ("/api/files/{conversation}/{seq}/{index}", get(files::download)),
+        ("/api/avatars/users/{user}/{file}", get(avatars::of_user)),
+        ("/api/avatars/conversations/{conversation}/{file}", get(avatars::of_conversation)),
         ("/api/ws", get(api::websocket)),
         ("/api/doors", get(doors::list).post(doors::set)),
         ("/health", get(api::health)),

@@ -11,7 +11,7 @@ use utoipa::{
     },
 };
 
-use super::{api, cookie, doors, files};
+use super::{api, avatars, cookie, doors, files};
 
 /// The refusals that any route of the API may answer.
 pub(super) struct Refusals;
@@ -66,7 +66,8 @@ impl Modify for Credentials {
     ),
     paths(
         api::register, api::sign_in, api::sign_out, api::reset, api::command, api::query, api::server, api::health,
-        api::websocket, doors::list, doors::set, files::upload, files::download, serve
+        api::websocket, avatars::of_user, avatars::of_conversation, doors::list, doors::set, files::upload,
+        files::download, serve
     ),
     components(schemas(Refused)),
     security(("token" = []), ("cookie" = [])),
