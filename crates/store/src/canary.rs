@@ -32,6 +32,8 @@ pub enum Canary {
     NoPermits,
     /// D6: on a full disk it says that it stored what it did not.
     AckWhenFull,
+    /// D6: for files, a full disk is trouble like any other.
+    FullUnnamed,
     /// D4: a sync that failed counts as done.
     FailedSyncIgnored,
     /// D8: a file gets its name before it is on disk.
@@ -91,6 +93,7 @@ impl Canary {
             "no-heartbeat" => Self::NoHeartbeat,
             "no-permits" => Self::NoPermits,
             "ack-when-full" => Self::AckWhenFull,
+            "full-unnamed" => Self::FullUnnamed,
             "failed-sync-ignored" => Self::FailedSyncIgnored,
             "files-unsynced" => Self::FilesUnsynced,
             "half-uploads" => Self::HalfUploads,

@@ -207,6 +207,10 @@ impl Layers {
     }
 
     fn add_variable(&mut self, key: &str, name: String, text: &str) {
+        #[cfg(feature = "canaries")]
+        if name == "CHINWAG_CANARY" {
+            return;
+        }
         let section = key.split('.').next().unwrap_or_default();
         let known = |settings: &BTreeMap<String, Setting>| {
             settings.keys().any(|known| known.split('.').next() == Some(section)) || section == "doors"

@@ -20,7 +20,9 @@ use super::{
     sealed::{Sealer, Unsealer},
 };
 
-/// Files leave so much of the disk to the messages: this, or a twentieth of it if that is less.
+/// Files leave so much of the disk to the messages: a twentieth of it within these bounds. The least is more than the
+/// room that a full store gives up so that deleting goes on, and what is written between two looks.
+const RESERVE_LEAST: u64 = 24 * 1024 * 1024 + LOOK_EVERY;
 const RESERVE_MOST: u64 = 256 * 1024 * 1024;
 
 /// How many bytes are written before the room is looked at again.
@@ -90,9 +92,13 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Whether the disk has more room than what is left to the messages.
 fn has_room(folder: &Path) -> bool {
+    #[cfg(feature = "canaries")]
+    if crate::canary::is(crate::canary::Canary::FullUnnamed) {
+        return true;
+    }
     let Ok(disk) = rustix::fs::statvfs(folder) else { return true };
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    bytes(disk.f_bavail) > (bytes(disk.f_blocks) / 20).min(RESERVE_MOST)
+    bytes(disk.f_bavail) > (bytes(disk.f_blocks) / 20).clamp(RESERVE_LEAST, RESERVE_MOST)
 }
 
 impl Objects for FolderObjects {

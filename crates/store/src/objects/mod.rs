@@ -49,6 +49,8 @@ impl ObjectError {
     /// Says what was being done when an error came; a full disk is told from other trouble.
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |cause| match cause.kind() {
+            #[cfg(feature = "canaries")]
+            _ if crate::canary::is(crate::canary::Canary::FullUnnamed) => Self::Io { doing, cause },
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full,
             _ => Self::Io { doing, cause },
         }
