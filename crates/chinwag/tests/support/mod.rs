@@ -46,17 +46,7 @@ pub(crate) fn folder() -> TempDir {
     tempfile::Builder::new().prefix("chinwag-test-").tempdir().expect("a temporary folder")
 }
 
-const LIFTED: &str = "[limits]
-messages_per_account = { per_s = 1e6, burst = 1000000 }
-messages_per_conversation = { per_s = 1e6, burst = 1000000 }
-commands_per_account = { per_s = 1e6, burst = 1000000 }
-frames_per_connection = { per_s = 1e6, burst = 1000000 }
-queries_per_account = { per_s = 1e6, burst = 1000000 }
-resumes_per_session = { per_s = 1e6, burst = 1000000 }
-searches_per_account = { per_s = 1e6, burst = 1000000 }
-strangers_per_account = { per_s = 1e6, burst = 1000000 }
-uploads_per_account = { per_s = 1e6, burst = 1000000 }
-";
+const LIFTED: &str = include_str!("lifted.toml");
 
 /// A configuration that lifts the rates, for tests that write fast.
 pub(crate) fn lifted(folder: &Path) -> PathBuf {

@@ -9,8 +9,10 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use super::process::Folder;
-use crate::shell;
+use super::{
+    process::Folder,
+    tools::{self, does, text},
+};
 
 /// See the module. Unmounted and deleted with its owner.
 pub(super) struct Disk {
@@ -19,26 +21,9 @@ pub(super) struct Disk {
     _folder: Folder,
 }
 
-fn does(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output()?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
 /// Why this machine cannot do it, if it cannot.
 pub(super) fn missing() -> Option<String> {
-    let tools = ["mkfs.xfs", "xfs_io", "mount", "umount"];
-    if let Some(tool) = tools.iter().find(|tool| shell::find(tool).is_none()) {
-        return Some(format!("{tool} is not installed"));
-    }
-    let root = shell::output_of("id", &["-u"]).is_ok_and(|id| id.trim() == "0");
-    (!root).then(|| "needs root to mount a file system".to_owned())
+    tools::missing(&["mkfs.xfs", "xfs_io", "mount", "umount"])
 }
 
 impl Disk {

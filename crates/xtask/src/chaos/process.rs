@@ -19,15 +19,7 @@ use super::Bed;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Rates that a workload is not to be slowed by.
-pub(super) const LIFTED: &str = "[limits]
-messages_per_account = { per_s = 1e6, burst = 1000000 }
-messages_per_conversation = { per_s = 1e6, burst = 1000000 }
-commands_per_account = { per_s = 1e6, burst = 1000000 }
-frames_per_connection = { per_s = 1e6, burst = 1000000 }
-queries_per_account = { per_s = 1e6, burst = 1000000 }
-resumes_per_session = { per_s = 1e6, burst = 1000000 }
-strangers_per_account = { per_s = 1e6, burst = 1000000 }
-";
+pub(super) const LIFTED: &str = include_str!("../../../chinwag/tests/support/lifted.toml");
 
 /// A folder that goes with its owner.
 pub(super) struct Folder(pub(super) PathBuf);

@@ -1,8 +1,8 @@
 //! Stands between clients and a server and makes the way long and uneven: for kernels that cannot do it themselves.
 //!
 //! What TCP promises is kept: each direction of a connection delivers the same bytes in the same order, however late
-//! and in however small pieces, and a half that was closed is closed on the other side alone. Only a [`Lie`] breaks
-//! more: it loses or swaps whole frames, which a test must notice or else it sees nothing.
+//! and in however small pieces, and a half that was closed is closed on the other side alone. It can also cut a
+//! connection when so many bytes have gone up.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::Result;
 
-use super::{network::peer::whole, process::Random};
+use super::process::Random;
 
 /// Pieces that may be under way in one direction; then the sender is kept waiting, as by a full pipe.
 const UNDER_WAY: usize = 4_096;
@@ -32,16 +32,8 @@ pub(super) struct Treatment {
     pub(super) jitter: Duration,
     /// Writes are cut into pieces of at most so many bytes, where this is not 0.
     pub(super) piece_bytes: usize,
-    pub(super) lie: Option<Lie>,
-}
-
-/// What no network does to a connection: only to see whether a test notices.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lie {
-    /// Each so many-th entry that the server sends is lost.
-    Lose(u64),
-    /// Each so many-th entry comes after the next frame.
-    Swap(u64),
+    /// A connection is cut when a client has sent so many bytes over it, where this is not 0.
+    pub(super) cut_bytes: usize,
 }
 
 /// A running proxy; all its connections end with it.
@@ -128,10 +120,10 @@ fn connection(client: TcpStream, shared: &Arc<Shared>) {
         shared.keep(stream);
     }
     let (Ok(client_in), Ok(server_in)) = (client.try_clone(), server.try_clone()) else { return };
-    let truth = Treatment { lie: None, ..shared.treatment };
     let (there, back) = (random.below(u64::MAX), random.below(u64::MAX));
-    let upward = thread::spawn(move || pump(client_in, server, truth, Random(there)));
-    pump(server_in, client, shared.treatment, Random(back));
+    let (up, down) = (shared.treatment, Treatment { cut_bytes: 0, ..shared.treatment });
+    let upward = thread::spawn(move || pump(client_in, server, up, Random(there)));
+    pump(server_in, client, down, Random(back));
     let _ = upward.join();
 }
 
@@ -144,7 +136,7 @@ fn pump(mut from: TcpStream, to: TcpStream, treatment: Treatment, mut random: Ra
     let (late, due) = mpsc::sync_channel::<(Instant, Vec<u8>)>(UNDER_WAY);
     let seed = random.below(u64::MAX);
     let writer = thread::spawn(move || deliver(to, &due, treatment.piece_bytes, Random(seed)));
-    let mut liar = treatment.lie.map(Liar::new);
+    let mut left = if treatment.cut_bytes == 0 { usize::MAX } else { treatment.cut_bytes };
     let mut last = Instant::now();
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -154,18 +146,20 @@ fn pump(mut from: TcpStream, to: TcpStream, treatment: Treatment, mut random: Ra
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
-        let bytes = match &mut liar {
-            Some(liar) => liar.say(&buffer[..count]),
-            None => buffer[..count].to_vec(),
-        };
+        let bytes = buffer[..count.min(left)].to_vec();
+        left -= bytes.len();
         // Later pieces do not overtake earlier ones: that would be another protocol than TCP.
         last = last.max(Instant::now() + treatment.latency + up_to(&mut random, treatment.jitter));
-        if !bytes.is_empty() && send(&late, last, bytes).is_err() {
+        if send(&late, last, bytes).is_err() || left == 0 {
             break;
         }
     }
     drop(late);
     let _ = writer.join();
+    if left == 0 {
+        // In both directions, at once.
+        let _ = from.shutdown(Shutdown::Both);
+    }
 }
 
 fn send(late: &SyncSender<(Instant, Vec<u8>)>, at: Instant, bytes: Vec<u8>) -> Result<(), ()> {
@@ -192,69 +186,6 @@ fn deliver(mut to: TcpStream, due: &Receiver<(Instant, Vec<u8>)>, piece_bytes: u
     let _ = to.shutdown(Shutdown::Write);
 }
 
-/// Takes what a server sends apart into frames, and passes on not quite the same.
-struct Liar {
-    lie: Lie,
-    held: Vec<u8>,
-    /// After the answer to the upgrade.
-    frames: bool,
-    entries: u64,
-    swapped: Option<Vec<u8>>,
-}
-
-impl Liar {
-    fn new(lie: Lie) -> Self {
-        Self { lie, held: Vec::new(), frames: false, entries: 0, swapped: None }
-    }
-
-    fn say(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.held.extend_from_slice(bytes);
-        if !self.frames {
-            const UPGRADED: &[u8] = b"HTTP/1.1 101";
-            let is_upgrade = self.held.starts_with(UPGRADED);
-            if !is_upgrade && UPGRADED.starts_with(&self.held) {
-                // Too little to tell.
-                return Vec::new();
-            }
-            let head = self.held.windows(4).position(|window| window == b"\r\n\r\n");
-            self.frames = is_upgrade && head.is_some();
-            return match head {
-                _ if !is_upgrade => std::mem::take(&mut self.held),
-                None => Vec::new(),
-                Some(head) => {
-                    let rest = self.held.split_off(head + 4);
-                    let mut said = std::mem::replace(&mut self.held, rest);
-                    said.extend(self.pass());
-                    said
-                }
-            };
-        }
-        self.pass()
-    }
-
-    fn pass(&mut self) -> Vec<u8> {
-        let mut said = Vec::new();
-        while let Some((start, end)) = whole(&self.held) {
-            let frame: Vec<u8> = self.held.drain(..end).collect();
-            let is_entry = frame[start..].starts_with(br#"{"entry""#);
-            self.entries += u64::from(is_entry);
-            match self.lie {
-                Lie::Lose(every) if is_entry && self.entries.is_multiple_of(every) => {}
-                Lie::Swap(every)
-                    if is_entry && self.entries.is_multiple_of(every) && self.swapped.is_none() =>
-                {
-                    self.swapped = Some(frame);
-                }
-                _ => {
-                    said.extend(frame);
-                    said.extend(self.swapped.take().into_iter().flatten());
-                }
-            }
-        }
-        said
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,7 +205,7 @@ mod tests {
             latency: Duration::from_millis(1),
             jitter: Duration::from_millis(3),
             piece_bytes: 50,
-            lie: None,
+            cut_bytes: 0,
         };
         let proxy = Proxy::start(target, 7, treatment).unwrap();
         let mut client = TcpStream::connect(proxy.address).unwrap();
@@ -285,31 +216,5 @@ mod tests {
         client.read_to_end(&mut answer).unwrap();
         server.join().unwrap();
         assert!(answer == said);
-    }
-
-    fn frame(text: &str) -> Vec<u8> {
-        let mut frame = vec![0x81, u8::try_from(text.len()).unwrap()];
-        frame.extend(text.as_bytes());
-        frame
-    }
-
-    #[test]
-    fn a_liar_loses_or_swaps_entries_and_nothing_else() {
-        let texts = [r#"{"entry":1}"#, r#"{"entry":2}"#, r#"{"done":3}"#, r#"{"entry":4}"#, r#"{"entry":5}"#];
-        let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
-        let mut sent = head.to_vec();
-        sent.extend(texts.iter().flat_map(|text| frame(text)));
-        let heard = |lie| {
-            let mut liar = Liar::new(lie);
-            sent.chunks(7).flat_map(|piece| liar.say(piece)).collect::<Vec<u8>>()
-        };
-        let expected = |order: &[usize]| {
-            let mut bytes = head.to_vec();
-            bytes.extend(order.iter().flat_map(|at| frame(texts[*at])));
-            bytes
-        };
-        assert_eq!(heard(Lie::Lose(2)), expected(&[0, 2, 3]));
-        assert_eq!(heard(Lie::Swap(2)), expected(&[0, 2, 1, 3]));
-        assert_eq!(heard(Lie::Swap(9)), expected(&[0, 1, 2, 3, 4]));
     }
 }

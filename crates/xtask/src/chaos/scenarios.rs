@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -13,9 +12,11 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use super::{
-    Bed, Scenario, Verdict,
+    Bed, Scenario, Verdict, canary,
     disk::{self, Disk},
-    process::{Checker, Folder, Found, Random, Server, address},
+    place::Place,
+    process::{Checker, Found, Random, Server, address},
+    storage::uploads::Uploader,
 };
 use crate::shell;
 
@@ -39,31 +40,6 @@ pub(super) const ALL: &[Scenario] = &[
 
 pub(super) const RATE: u32 = 600;
 
-/// A folder, a port, and the server's places in them.
-pub(super) struct Place {
-    _folder: Folder,
-    pub(super) data: PathBuf,
-    pub(super) address: SocketAddr,
-    pub(super) random: Random,
-}
-
-impl Place {
-    pub(super) fn new(bed: &Bed, name: &str) -> Result<Self> {
-        let folder = Folder::new(name)?;
-        let data = folder.0.join("data");
-        let mut random = Random(
-            bed.seed
-                ^ name.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))),
-        );
-        let address = address(&mut random);
-        Ok(Self { _folder: folder, data, address, random })
-    }
-
-    pub(super) fn start(&self, bed: &Bed, tool: &[&str]) -> Result<Server> {
-        Server::start(&bed.server, tool, &self.data, self.address)
-    }
-}
-
 pub(super) fn verdict(found: &Found, figures: &str) -> Verdict {
     if found.broken {
         Verdict::Failed(format!("{figures}{}\n{}", found.figures(), found.text))
@@ -74,7 +50,7 @@ pub(super) fn verdict(found: &Found, figures: &str) -> Verdict {
 
 fn kill(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F01")?;
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let kills = 20 * bed.times;
     let mut slowest = 0;
@@ -82,7 +58,7 @@ fn kill(bed: &Bed) -> Result<Verdict> {
         place.random.pause_ms(150, 1_200);
         drop(server);
         checker.crash()?;
-        server = place.start(bed, &[])?;
+        server = place.start(&[])?;
         slowest = slowest.max(server.ready_ms);
     }
     let found = checker.heal()?;
@@ -117,7 +93,7 @@ fn kill_at_sync(bed: &Bed) -> Result<Verdict> {
     }
     let mut place = Place::new(bed, "F02")?;
     let log = place.data.with_extension("strace");
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let kills = 12 * bed.times;
     let mut at = Vec::new();
@@ -128,25 +104,26 @@ fn kill_at_sync(bed: &Bed) -> Result<Verdict> {
         let number = 6 + place.random.below(40);
         let tool = strace(&log, &format!("signal=KILL:when={number}"));
         at.push(number);
-        server = place.start(bed, &words(&tool))?;
+        server = place.start(&words(&tool))?;
         if server.ended_within(Duration::from_secs(30)).is_none() {
             return Ok(Verdict::Failed(format!("fdatasync number {number} did not come in 30 s")));
         }
     }
     drop(server);
     checker.crash()?;
-    let _server = place.start(bed, &[])?;
+    let _server = place.start(&[])?;
     let found = checker.heal()?;
     Ok(verdict(&found, &format!("killed at fdatasync {at:?}; ")))
 }
 
-/// Some power cuts under load; what was found.
-fn cuts(bed: &Bed, binary: &Path, name: &str, seed: u64, count: u32) -> Result<Found> {
+/// Some power cuts under load; what was found, how many files were acknowledged, and what became of those that are lost.
+fn cuts(bed: &Bed, binary: &Path, name: &str, seed: u64, count: u32) -> Result<(Found, usize, Vec<String>)> {
     let disk = Disk::new(name)?;
     let mut random = Random(seed);
     let (data, address) = (disk.path().join("data"), address(&mut random));
     let mut server = Server::start(binary, &[], &data, address)?;
     let mut checker = Checker::start(bed, address, seed, RATE)?;
+    let uploader = Uploader::start(address)?;
     for _ in 0..count {
         random.pause_ms(700, 2_500);
         disk.cut_power()?;
@@ -156,7 +133,9 @@ fn cuts(bed: &Bed, binary: &Path, name: &str, seed: u64, count: u32) -> Result<F
         disk.mount()?;
         server = Server::start(binary, &[], &data, address)?;
     }
-    checker.heal()
+    let found = checker.heal()?;
+    let (files, lost) = uploader.found()?;
+    Ok((found, files, lost))
 }
 
 fn power_cut(bed: &Bed) -> Result<Verdict> {
@@ -164,19 +143,24 @@ fn power_cut(bed: &Bed) -> Result<Verdict> {
         return Ok(Verdict::Skipped(why));
     }
     let count = 5 * bed.times;
-    let found = cuts(bed, &bed.server, "F03", bed.seed, count)?;
-    Ok(verdict(&found, &format!("{count} cuts; ")))
+    let (found, files, lost) = cuts(bed, &bed.server, "F03", bed.seed, count)?;
+    let figures = format!("{count} cuts, {files} files acknowledged, {} of them lost; ", lost.len());
+    if !lost.is_empty() {
+        return Ok(Verdict::Failed(format!("{figures}{}; {}", found.figures(), lost.join("; "))));
+    }
+    Ok(verdict(&found, &figures))
 }
 
 fn power_cut_canary(bed: &Bed) -> Result<Verdict> {
     if let Some(why) = disk::missing() {
         return Ok(Verdict::Skipped(why));
     }
-    let canary = bed.canary()?;
+    let build = bed.wrong_build.as_deref().context("no wrong build was made")?;
+    let (_folder, canary) = canary::wrapped(build, "no-sync")?;
     let (runs, mut broken, mut without, mut undone, mut said) = (10, 0, 0, 0, String::new());
     for run in 0..runs {
         match cuts(bed, &canary, &format!("F04-{run}"), bed.seed + run, 1) {
-            Ok(found) if found.broken => {
+            Ok((found, _, _)) if found.broken => {
                 broken += 1;
                 found.text.lines().next().unwrap_or_default().clone_into(&mut said);
             }
@@ -207,7 +191,7 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
     }
     let mut place = Place::new(bed, "F05")?;
     let log = place.data.with_extension("strace");
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let runs = 5 * bed.times;
     let mut slowest = 0.0_f64;
@@ -216,7 +200,7 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
         checker.crash()?;
         let number = 8 + place.random.below(80);
         let tool = strace(&log, &format!("error=EIO:when={number}+"));
-        server = place.start(bed, &words(&tool))?;
+        server = place.start(&words(&tool))?;
         let Some(status) = server.ended_within(Duration::from_secs(30)) else {
             return Ok(Verdict::Failed(format!("it goes on after fdatasync {number} failed")));
         };
@@ -232,7 +216,7 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
     }
     drop(server);
     checker.crash()?;
-    let _server = place.start(bed, &[])?;
+    let _server = place.start(&[])?;
     let found = checker.heal()?;
     let figures = format!("{runs} failures, ended with an error at most {:.0} ms after; ", slowest * 1000.0);
     if slowest > 1.0 {
@@ -250,7 +234,7 @@ fn slow_disk(bed: &Bed) -> Result<Verdict> {
     }
     let place = Place::new(bed, "F09")?;
     let tool = strace(&place.data.with_extension("strace"), &format!("delay_enter={}", DELAY_MS * 1000));
-    let _server = place.start(bed, &words(&tool))?;
+    let _server = place.start(&words(&tool))?;
     let checker = Checker::start(bed, place.address, bed.seed, 200)?;
     thread::sleep(Duration::from_secs(10) * bed.times);
     let found = checker.heal()?;
@@ -267,28 +251,42 @@ fn slow_disk(bed: &Bed) -> Result<Verdict> {
 
 fn second_server(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F11")?;
-    let _server = place.start(bed, &[])?;
+    let _server = place.start(&[])?;
     let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let other = address(&mut place.random).to_string();
     let started = Instant::now();
-    let output = Command::new(&bed.server)
+    let mut second = Command::new(&bed.server)
         .args(["serve", "--listen", &other, "--data"])
         .arg(&place.data)
         .stdin(Stdio::null())
-        .output()?;
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut ended = None;
+    while ended.is_none() && started.elapsed() < Duration::from_secs(5) {
+        ended = second.try_wait()?;
+        thread::sleep(Duration::from_millis(2));
+    }
     let took = started.elapsed().as_millis();
+    if ended.is_none() {
+        second.kill()?;
+        second.wait()?;
+    }
+    let Some(status) = ended else {
+        return Ok(Verdict::Failed("it does not refuse a second server".to_owned()));
+    };
     thread::sleep(Duration::from_secs(1));
     let found = checker.heal()?;
     let figures = format!("refused in {took} ms; ");
-    if output.status.success() || took > 1_000 {
-        return Ok(Verdict::Failed(format!("{}: {figures}", output.status)));
+    if status.success() || took > 1_000 {
+        return Ok(Verdict::Failed(format!("{status}: {figures}")));
     }
     Ok(verdict(&found, &figures))
 }
 
 fn frozen(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F13")?;
-    let server = place.start(bed, &[])?;
+    let server = place.start(&[])?;
     let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     for _ in 0..2 * bed.times {
         place.random.pause_ms(500, 1_500);
@@ -320,16 +318,30 @@ fn storm(bed: &Bed) -> Result<Verdict> {
         })
         .unwrap_or_default();
     let figures = figures.join(", ");
-    Ok(if output.status.success() && !figures.is_empty() {
-        Verdict::Passed(figures)
-    } else {
-        Verdict::Failed(format!("{}: {figures} {}", output.status, String::from_utf8_lossy(&output.stderr)))
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Ok(Verdict::Failed(format!("{}: {figures} {said}", output.status)));
+    }
+    let figure = |name: &str| report[name].as_f64().unwrap_or(f64::INFINITY);
+    let mut wrong = Vec::new();
+    if report["resumed"].as_f64().is_none_or(|resumed| resumed < 0.99 * figure("connections")) {
+        wrong.push("not all were resumed");
+    }
+    if figure("back_p99_ms") > 15_000.0 || figure("all_back_ms") > 30_000.0 {
+        wrong.push("coming back takes too long");
+    }
+    if figure("password_hashes") > 0.0 || figure("store_reads_per_connection") > 1.0 {
+        wrong.push("coming back costs too much");
+    }
+    Ok(match wrong.is_empty() {
+        true => Verdict::Passed(figures),
+        false => Verdict::Failed(format!("{}: {figures}", wrong.join(", "))),
     })
 }
 
 fn terminated(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F44")?;
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let mut slowest = 0;
     for run in 0..4 * bed.times {
@@ -348,7 +360,7 @@ fn terminated(bed: &Bed) -> Result<Verdict> {
             return Ok(Verdict::Failed(format!("it ended with {status}")));
         }
         checker.crash()?;
-        server = place.start(bed, &[])?;
+        server = place.start(&[])?;
     }
     let found = checker.heal()?;
     Ok(verdict(&found, &format!("{} stops, the slowest took {slowest} ms; ", 4 * bed.times)))

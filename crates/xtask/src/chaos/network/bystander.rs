@@ -14,7 +14,8 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::peer::{Account, Came, Peer, post_frame};
+use super::peer::{Came, Peer, post_frame};
+use crate::chaos::http::Account;
 
 /// The promise is ten in a hundred. The generator shares its cores with the server and with whatever else the
 /// machine does, so a row fails only beyond this, and the figures are printed.

@@ -14,12 +14,16 @@ use std::{
 use anyhow::Result;
 
 use super::{
-    Findings, Place,
+    Findings,
     bystander::Bystanders,
-    peer::{Account, Peer, ask, device, people, post, post_frame},
+    peer::{Peer, post_frame},
     seconds,
 };
-use crate::chaos::{Bed, Verdict, process::LIFTED};
+use crate::chaos::{
+    Bed, Verdict,
+    http::{Account, ask, device, people, post},
+    place::Place,
+};
 
 /// `docs/protocol.md`, section 6, and `docs/operating.md`: a second, and at once.
 const OF_ACCOUNT: (f64, f64) = (10.0, 100.0);
@@ -77,11 +81,8 @@ fn messages(address: SocketAddr, account: &Account, conversation: u64) -> Result
 pub(super) fn all(bed: &Bed) -> Result<Verdict> {
     const TIME: Duration = Duration::from_secs(10);
     let time = TIME * bed.times.min(6);
-    let lifted = format!(
-        "{LIFTED}sign_in_failures_free = 1000000\nsign_in_wait_max_s = 0\nsign_ins_per_address = {{ per_s = 1e6, burst = 1000000 }}\n"
-    );
     let place = Place::new(bed, "F25")?;
-    let _server = place.start(&[], if bed.wrong { &lifted } else { "" })?;
+    let _server = place.start_with(&[], "")?;
     let address = place.address;
     let mut findings = Findings::default();
     // Each of them stays below what an account may say.

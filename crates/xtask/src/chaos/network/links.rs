@@ -14,16 +14,18 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::{
-    Findings, Place, gauge,
-    peer::{Account, PASSWORD, Peer, post_frame},
+    Findings, gauge,
+    peer::{Peer, post_frame},
     seconds,
     wire::{ADDRESSES_LIFTED, SETTINGS, Side, Wire},
     within,
 };
 use crate::chaos::{
     Bed, Verdict,
+    http::{Account, PASSWORD},
+    place::Place,
     process::{Checker, LIFTED, Server},
-    proxy::{Lie, Proxy, Treatment},
+    proxy::{Proxy, Treatment},
 };
 
 /// A server at one end of a cable.
@@ -41,7 +43,7 @@ fn far(wire: Wire, mut place: Place) -> Result<Far> {
     place.address = ([0, 0, 0, 0], port).into();
     let tool = wire.tool(Side::Server);
     let tool: Vec<&str> = tool.iter().map(String::as_str).collect();
-    let server = place.start(&tool, &format!("{SETTINGS}{LIFTED}{ADDRESSES_LIFTED}"))?;
+    let server = place.start_with(&tool, &format!("{SETTINGS}{LIFTED}{ADDRESSES_LIFTED}"))?;
     Ok(Far { wire, server, near: ([127, 0, 0, 1], port).into(), far: Wire::address(port), place })
 }
 
@@ -121,7 +123,7 @@ pub(super) fn half_open(bed: &Bed) -> Result<Verdict> {
         Ok(wire) => wire,
         Err(error) => return Ok(Verdict::Skipped(format!("{error:#}"))),
     };
-    let far = far(wire, Place::or_canary(bed, "F17", "no-heartbeat")?)?;
+    let far = far(wire, Place::new(bed, "F17")?)?;
     let (ben, group, mut anna) = far.wire.inside(Side::Server, || {
         let (anna, ben) = (Account::register(far.near, "anna")?, Account::register(far.near, "ben")?);
         let group = anna.group(far.near, "Cable", &[ben.user])?;
@@ -194,14 +196,7 @@ pub(super) fn lossy(bed: &Bed) -> Result<Verdict> {
         Err(error) => return Ok(Verdict::Skipped(format!("{error:#}"))),
     };
     let far = far(wire, Place::new(bed, "F18")?)?;
-    let lying = Treatment { lie: Some(Lie::Lose(100)), ..Treatment::default() };
-    let liar = if bed.wrong {
-        Some(far.wire.inside(Side::Clients, || Proxy::start(far.far, bed.seed, lying))?)
-    } else {
-        None
-    };
-    let address = liar.as_ref().map_or(far.far, |proxy| proxy.address);
-    let checker = far.checker(bed, address, 300, &["--within", "10"])?;
+    let checker = far.checker(bed, far.far, 300, &["--within", "10"])?;
     let port = far.far.port();
     let lose = "numgen random mod 100 < 30 drop\n";
     let reset = format!("tcp dport {port} numgen random mod 1000 < 5 reject with tcp reset\n");
@@ -235,12 +230,12 @@ pub(super) fn lossy(bed: &Bed) -> Result<Verdict> {
 /// F19.
 pub(super) fn uneven(bed: &Bed) -> Result<Verdict> {
     let place = Place::new(bed, "F19")?;
-    let _server = place.start(&[], LIFTED)?;
+    let _server = place.start(&[])?;
     let treatment = Treatment {
         latency: Duration::from_millis(100),
         jitter: Duration::from_millis(400),
         piece_bytes: 700,
-        lie: bed.wrong.then_some(Lie::Swap(50)),
+        cut_bytes: 0,
     };
     let proxy = Proxy::start(place.address, bed.seed, treatment)?;
     let checker = Checker::start_with(bed, &[], proxy.address, bed.seed, 100, &["--within", "10"])?;

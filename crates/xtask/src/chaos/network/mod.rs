@@ -1,30 +1,22 @@
 //! Faults between server and clients: slow, stalled, cut and lying connections, floods.
 //!
-//! A row's check is worth something only if it can fail: with `--canary` each is given something wrong (a server built
-//! without a bound, a proxy that loses entries, limits that are lifted) and has to say so.
-//!
 //! All of it stays on loopback or in network namespaces of its own, and nothing of it outlives its row.
 
 mod bystander;
 mod flood;
 mod gauge;
 mod links;
-pub(super) mod peer;
+mod peer;
 mod slow;
 mod stalled;
 mod storms;
 mod wire;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-
-use anyhow::Result;
+use std::time::Duration;
 
 use bystander::Lap;
 
-use super::{
-    Bed, Scenario, Verdict,
-    process::{Folder, Found, Random, Server, address},
-};
+use super::{Scenario, Verdict, process::Found};
 
 pub(super) const ALL: &[Scenario] = &[
     Scenario { id: "F14", what: "clients are stopped in the middle of a frame", run: stalled::stopped },
@@ -38,47 +30,6 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { id: "F24", what: "two thousand sign-ins at once", run: storms::passwords },
     Scenario { id: "F25", what: "floods of one user, one conversation, one address", run: flood::all },
 ];
-
-/// A folder, a port, and the server that a row looks at.
-struct Place {
-    _folder: Folder,
-    server: PathBuf,
-    canary: Option<&'static str>,
-    data: PathBuf,
-    address: SocketAddr,
-    random: Random,
-}
-
-impl Place {
-    /// The usual server.
-    fn new(bed: &Bed, row: &str) -> Result<Self> {
-        let folder = Folder::new(row)?;
-        let data = folder.0.join("data");
-        let mut random = Random(bed.seed ^ row.bytes().fold(0, |sum, byte| sum * 31 + u64::from(byte)));
-        let address = address(&mut random);
-        Ok(Self { _folder: folder, server: bed.server.clone(), canary: None, data, address, random })
-    }
-
-    /// The server that does one thing wrong, if that is wanted.
-    fn or_canary(bed: &Bed, row: &str, canary: &'static str) -> Result<Self> {
-        let mut place = Self::new(bed, row)?;
-        if bed.wrong {
-            place.server = bed.server_with("canaries", "chinwag/canaries")?;
-            place.canary = Some(canary);
-        }
-        Ok(place)
-    }
-
-    /// Starts the server. `tool`: a program with its arguments that is to run it.
-    fn start(&self, tool: &[&str], settings: &str) -> Result<Server> {
-        let canary = self.canary.map(|name| format!("CHINWAG_CANARY={name}"));
-        let mut tool = tool.to_vec();
-        if let Some(canary) = &canary {
-            tool.extend(["env", canary]);
-        }
-        Server::start_with(&self.server, &tool, &self.data, self.address, settings)
-    }
-}
 
 /// What went wrong, gathered, so that all figures are printed in any case.
 #[derive(Default)]

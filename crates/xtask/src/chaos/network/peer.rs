@@ -1,4 +1,4 @@
-//! The smallest client of the documented protocol that can misbehave: HTTP, one WebSocket, blocking.
+//! The smallest client of the documented protocol that can misbehave: one WebSocket, blocking.
 //!
 //! It shares no code with the server. What it sends can be cut in the middle, and what it reads can be as little as one
 //! byte, which is why it is not the checker's client.
@@ -9,113 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-pub(super) const PASSWORD: &str = "correct horse battery";
-
-/// Connects; `receive_bytes` is what the kernel keeps for somebody who does not read.
-pub(super) fn connect(address: SocketAddr, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
-    let socket = net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    if let Some(bytes) = receive_bytes {
-        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
-    }
-    // Linux also bounds a connect by this.
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(PATIENCE))?;
-    net::connect(&socket, &address)?;
-    let stream = TcpStream::from(socket);
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-/// The bytes of a request.
-pub(super) fn request(address: SocketAddr, path: &str, token: Option<&str>, body: &Value) -> Vec<u8> {
-    let body = body.to_string();
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{token}Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-/// One request on a connection of its own: its status and answer.
-pub(super) fn ask(
-    address: SocketAddr,
-    path: &str,
-    token: Option<&str>,
-    body: &Value,
-    patience: Duration,
-) -> Result<(u16, Value)> {
-    let mut stream = connect(address, None)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.write_all(&request(address, path, token, body))?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let text = String::from_utf8_lossy(&answer);
-    let (head, body) = text.split_once("\r\n\r\n").context("no answer")?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-    Ok((status, serde_json::from_str(body).unwrap_or_default()))
-}
-
-/// One request that has to succeed.
-pub(super) fn post(address: SocketAddr, path: &str, token: Option<&str>, body: &Value) -> Result<Value> {
-    let (status, answer) = ask(address, path, token, body, PATIENCE)?;
-    if status != 200 {
-        bail!("{path} {body}: {status} {answer}");
-    }
-    Ok(answer)
-}
-
-/// Somebody who is signed in.
-#[derive(Clone)]
-pub(super) struct Account {
-    pub(super) handle: String,
-    pub(super) user: u64,
-    pub(super) token: String,
-}
-
-pub(super) fn device(handle: &str, password: &str) -> Value {
-    json!({"handle": handle, "password": password, "device": "chaos"})
-}
-
-fn account(address: SocketAddr, path: &str, handle: &str) -> Result<Account> {
-    let answer = post(address, path, None, &device(handle, PASSWORD))?;
-    let user = answer["user"].as_u64().context("no user")?;
-    let token = answer["token"].as_str().context("no token")?.to_owned();
-    Ok(Account { handle: handle.to_owned(), user, token })
-}
-
-impl Account {
-    pub(super) fn register(address: SocketAddr, handle: &str) -> Result<Self> {
-        account(address, "/api/register", handle)
-    }
-
-    /// Another session of the same user.
-    pub(super) fn sign_in(address: SocketAddr, handle: &str) -> Result<Self> {
-        account(address, "/api/sign-in", handle)
-    }
-
-    /// Opens a conversation between two.
-    pub(super) fn direct(&self, address: SocketAddr, other: &Self) -> Result<u64> {
-        self.conversation(address, &json!({"open_direct": {"user": other.user}}))
-    }
-
-    /// Makes a public group, so that anybody can join.
-    pub(super) fn group(&self, address: SocketAddr, name: &str, members: &[u64]) -> Result<u64> {
-        let group = json!({"create_conversation": {"client_id": format!("make-{name}"), "kind": "group", "name": name,
-            "public": true, "history": "all", "members": members}});
-        self.conversation(address, &group)
-    }
-
-    fn conversation(&self, address: SocketAddr, command: &Value) -> Result<u64> {
-        let answer = post(address, "/api/command", Some(&self.token), command)?;
-        answer["conversation"]["conversation"].as_u64().with_context(|| format!("no conversation: {answer}"))
-    }
-}
+use crate::chaos::http::{PATIENCE, connect};
 
 /// A text frame of a client.
 pub(super) fn frame(value: &Value) -> Vec<u8> {
@@ -144,7 +41,7 @@ pub(super) fn post_frame(id: u64, conversation: u64, text: &str) -> Vec<u8> {
 }
 
 /// Length of the first whole frame in what a server sent, and where its payload begins.
-pub(in crate::chaos) fn whole(bytes: &[u8]) -> Option<(usize, usize)> {
+fn whole(bytes: &[u8]) -> Option<(usize, usize)> {
     let short = usize::from(*bytes.get(1)? & 0x7f);
     let (start, length) = match short {
         126 => (4, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
@@ -313,23 +210,4 @@ pub(super) fn later(origin: &Value, log: &str, at: u64) -> Value {
         }
     }
     later
-}
-
-/// People, some at a time: a password is slow to hash by design.
-pub(super) fn people(address: SocketAddr, name: &str, count: usize) -> Result<Vec<Account>> {
-    let handles: Vec<String> = (0..count).map(|number| format!("{name}-{number}")).collect();
-    let all: Vec<Result<Vec<Account>>> = std::thread::scope(|scope| {
-        let parts: Vec<_> = handles
-            .chunks(count.div_ceil(4).max(1))
-            .map(|part| {
-                scope.spawn(|| part.iter().map(|handle| Account::register(address, handle)).collect())
-            })
-            .collect();
-        parts.into_iter().map(|part| part.join().expect("registering does not panic")).collect()
-    });
-    let mut people = Vec::new();
-    for part in all {
-        people.extend(part?);
-    }
-    Ok(people)
 }

@@ -12,14 +12,16 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 use super::{
-    Findings, Place,
+    Findings,
     bystander::Bystanders,
     gauge,
-    peer::{Account, Came, Peer, head, later, origin, people, post_frame},
+    peer::{Came, Peer, head, later, origin, post_frame},
 };
 use crate::chaos::{
     Bed, Verdict,
-    process::{Checker, LIFTED},
+    http::{Account, people},
+    place::Place,
+    process::Checker,
 };
 
 /// What the kernel keeps for a stalled reader: little, so that the rest is the server's.
@@ -219,8 +221,8 @@ pub(super) fn stopped(bed: &Bed) -> Result<Verdict> {
     const STALLED: usize = 40;
     const ROUNDS: u32 = 350;
     let every = Duration::from_millis(100);
-    let mut place = Place::or_canary(bed, "F14", "outbox-unbounded")?;
-    let server = place.start(&[], LIFTED)?;
+    let mut place = Place::new(bed, "F14")?;
+    let server = place.start(&[])?;
     let address = place.address;
     let listeners = people(address, "stalled", STALLED)?;
     let mut talker = Talker::new(address, "talker", &listeners, 8_000 - 24)?;
@@ -315,8 +317,8 @@ pub(super) fn slow_readers(bed: &Bed) -> Result<Verdict> {
     // What the promise allows is 400 MiB for readers who hear nothing in common. Here twenty share each text.
     const ALLOWED: u64 = 64 << 20;
     let every = Duration::from_millis(90);
-    let place = Place::or_canary(bed, "F15", "outbox-unbounded")?;
-    let server = place.start(&[], LIFTED)?;
+    let place = Place::new(bed, "F15")?;
+    let server = place.start(&[])?;
     let address = place.address;
     let users = people(address, "slow", USERS)?;
     let mut talker = Talker::new(address, "talker", &users, 8_000 - 24)?;

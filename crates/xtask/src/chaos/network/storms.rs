@@ -15,15 +15,17 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::{
-    Findings, Place,
+    Findings,
     bystander::{Bystanders, Times},
     gauge,
-    peer::{Account, Came, PASSWORD, Peer, ask, device, head, later, origin, people, post_frame},
+    peer::{Came, Peer, head, later, origin, post_frame},
     seconds,
 };
 use crate::chaos::{
     Bed, Verdict,
-    process::{LIFTED, Random},
+    http::{Account, PASSWORD, ask, device, people},
+    place::Place,
+    process::Random,
 };
 
 /// A password takes some 50 ms of a processor, a token next to nothing.
@@ -76,33 +78,14 @@ impl Seat {
         Ok(true)
     }
 
-    fn sign_in_again(&mut self, address: SocketAddr) -> bool {
-        let device = device(&self.account.handle, PASSWORD);
-        let Ok((200, answer)) = ask(address, "/api/sign-in", None, &device, GIVEN_UP) else { return false };
-        answer["token"].as_str().unwrap_or_default().clone_into(&mut self.account.token);
-        true
-    }
-
-    /// Comes back and hears everything up to `to`. `anew`: forgets its token and asks with its password.
-    fn return_to(
-        mut self,
-        address: SocketAddr,
-        to: u64,
-        killed: Instant,
-        seed: u64,
-        anew: bool,
-    ) -> Result<Back> {
+    /// Comes back and hears everything up to `to`.
+    fn return_to(mut self, address: SocketAddr, to: u64, killed: Instant, seed: u64) -> Result<Back> {
         let (mut random, mut attempts) = (Random(seed), 0);
         let mut pause = 250;
         loop {
             attempts += 1;
             if killed.elapsed() > GIVEN_UP {
                 bail!("did not come back within {}", seconds(GIVEN_UP));
-            }
-            if anew && !self.sign_in_again(address) {
-                // Told to wait.
-                random.pause_ms(500, 1_500);
-                continue;
             }
             let resume = later(&self.origin, &self.log, self.at);
             if let Ok(mut peer) = Peer::open(address, &self.account.token, Some(&resume), Some(16 * 1024)) {
@@ -130,7 +113,7 @@ pub(super) fn cold(bed: &Bed) -> Result<Verdict> {
     // Twenty connections of a user are allowed, ten of a session.
     let of_each = 20;
     let place = Place::new(bed, "F23")?;
-    let mut server = place.start(&[], LIFTED)?;
+    let mut server = place.start(&[])?;
     let address = place.address;
     let users = people(address, "storm", USERS)?;
     let talker = Account::register(address, "talker")?;
@@ -156,7 +139,7 @@ pub(super) fn cold(bed: &Bed) -> Result<Verdict> {
         let acknowledged = AtomicU64::new(0);
         let killed = Mutex::new(Instant::now());
         let down = AtomicBool::new(false);
-        let (seed, wrong) = (bed.seed + u64::from(round), bed.wrong);
+        let seed = bed.seed + u64::from(round);
         let backs: Vec<Result<Back>> = thread::scope(|scope| {
             let (acknowledged, killed, down) = (&acknowledged, &killed, &down);
             let talking = talk(address, &talker, group, round);
@@ -170,7 +153,7 @@ pub(super) fn cold(bed: &Bed) -> Result<Verdict> {
                         seat.listen(|_| false, Duration::from_secs(60))?;
                         let at = *killed.lock().unwrap_or_else(PoisonError::into_inner);
                         let to = acknowledged.load(Ordering::Acquire);
-                        seat.return_to(address, to, at, seed ^ number as u64, wrong)
+                        seat.return_to(address, to, at, seed ^ number as u64)
                     };
                     let thread = thread::Builder::new().stack_size(256 * 1024);
                     thread.spawn_scoped(scope, come_back).expect("there is room for a thread")
@@ -180,7 +163,7 @@ pub(super) fn cold(bed: &Bed) -> Result<Verdict> {
             *killed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             server.signal("KILL");
             down.store(true, Ordering::Release);
-            let started = server.ended_within(Duration::from_secs(10)).map(|_| place.start(&[], LIFTED));
+            let started = server.ended_within(Duration::from_secs(10)).map(|_| place.start(&[]));
             match started {
                 Some(Ok(fresh)) => {
                     ready = fresh.ready_ms;
@@ -255,8 +238,8 @@ fn talk(
 pub(super) fn passwords(bed: &Bed) -> Result<Verdict> {
     const USERS: usize = 40;
     const EACH: u64 = 64 << 20;
-    let place = Place::or_canary(bed, "F24", "no-permits")?;
-    let server = place.start(&[], LIFTED)?;
+    let place = Place::new(bed, "F24")?;
+    let server = place.start(&[])?;
     let address = place.address;
     let users = people(address, "crowd", USERS)?;
     let mut bystanders = Bystanders::start(address, "by", 4, Duration::from_millis(25))?;

@@ -3,17 +3,12 @@
 //! The server stands in one, its clients in the other. Both go when their owner does, and what a run that was killed
 //! left behind goes at the next one.
 
-use std::{
-    fs::File,
-    io::Write,
-    net::SocketAddr,
-    os::fd::AsFd,
-    process::{Command, Stdio},
-    thread,
-};
+use std::{fs::File, net::SocketAddr, os::fd::AsFd, thread};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::chaos::tools::{does, does_with};
 
 /// The server's and the clients' end of the cable. Nobody outside of the namespaces sees these addresses.
 const SERVER: &str = "10.79.0.1";
@@ -40,25 +35,8 @@ pub(super) struct Wire {
     name: String,
 }
 
-fn does(program: &str, arguments: &[&str], input: &str) -> Result<()> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start {program}"))?;
-    child.stdin.take().context("a pipe")?.write_all(input.as_bytes())?;
-    let output = child.wait_with_output()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{program} {}: {}", arguments.join(" "), said.trim());
-    }
-    Ok(())
-}
-
 fn ip(words: &str) -> Result<()> {
-    does("ip", &words.split(' ').collect::<Vec<_>>(), "")
+    does("ip", &words.split(' ').collect::<Vec<_>>())
 }
 
 impl Wire {
@@ -123,12 +101,12 @@ impl Wire {
         let all = format!(
             "table inet chaos\ndelete table inet chaos\ntable inet chaos {{\nchain arriving {{\ntype filter hook input priority 0;\n{rules}}}\n}}\n"
         );
-        does("ip", &["netns", "exec", &self.space(side), "nft", "-f", "-"], &all)
+        does_with("ip", &["netns", "exec", &self.space(side), "nft", "-f", "-"], &all)
     }
 
     /// No rules any more.
     pub(super) fn heal(&self, side: Side) -> Result<()> {
-        does("ip", &["netns", "exec", &self.space(side), "nft", "delete", "table", "inet", "chaos"], "")
+        does("ip", &["netns", "exec", &self.space(side), "nft", "delete", "table", "inet", "chaos"])
     }
 
     /// So many bits a second in each direction, as from a modem with a queue of half a second.

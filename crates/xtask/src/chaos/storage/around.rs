@@ -7,10 +7,12 @@ use anyhow::Result;
 use super::{
     super::{
         Bed, Verdict,
-        process::{Checker, Server},
-        scenarios::{Place, RATE, verdict},
+        place::Place,
+        process::Checker,
+        scenarios::{RATE, verdict},
+        tools::missing,
     },
-    tools::{Group, Island, missing},
+    tools::{Group, Island},
 };
 
 const MIB: u64 = 1 << 20;
@@ -24,7 +26,7 @@ pub(super) fn memory(bed: &Bed) -> Result<Verdict> {
     let tool = group.tool();
     let tool: Vec<&str> = tool.iter().map(String::as_str).collect();
     group.limit(256 * MIB)?;
-    let mut server = place.start(bed, &tool)?;
+    let mut server = place.start(&tool)?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     if server.ended_within(Duration::from_secs(10) * bed.times).is_some() {
         return Ok(Verdict::Failed("it does not live with 256 MiB".to_owned()));
@@ -35,14 +37,14 @@ pub(super) fn memory(bed: &Bed) -> Result<Verdict> {
         checker.crash()?;
         group.limit(mib * MIB)?;
         // It may end before it is ready.
-        let ended = match place.start(bed, &tool) {
+        let ended = match place.start(&tool) {
             Ok(mut started) => started.ended_within(Duration::from_secs(3)).is_some(),
             Err(_) => true,
         };
         if ended { &mut killed } else { &mut alive }.push(mib);
         checker.crash()?;
         group.limit(256 * MIB)?;
-        server = place.start(bed, &tool)?;
+        server = place.start(&tool)?;
         thread::sleep(Duration::from_millis(500));
     }
     let found = checker.heal()?;
@@ -64,7 +66,10 @@ pub(super) fn offline(bed: &Bed) -> Result<Verdict> {
         Err(error) => return Ok(Verdict::Skipped(format!("no network namespace can be made: {error:#}"))),
     };
     let place = Place::new(bed, "F43")?;
-    let server = Server::start(&bed.server, &island.tool(), &place.data, place.address)?;
+    let server = match place.start(&island.tool()) {
+        Ok(server) => server,
+        Err(error) => return Ok(Verdict::Failed(format!("it does not start without a network: {error:#}"))),
+    };
     let ready_ms = server.ready_ms;
     let checker = Checker::start_with(bed, &island.tool(), place.address, bed.seed, RATE, &[])?;
     thread::sleep(Duration::from_secs(4) * bed.times);

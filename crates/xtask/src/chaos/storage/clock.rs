@@ -4,18 +4,17 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{
-    super::{
-        Bed, Verdict,
-        process::Checker,
-        scenarios::{Place, RATE, verdict},
-    },
+use super::super::{
+    Bed, Verdict,
     http::Person,
+    place::Place,
+    process::Checker,
+    scenarios::{RATE, verdict},
 };
 use crate::{shell, test};
 
 /// The library that lies about the time, installed if that is possible.
-fn library() -> Option<PathBuf> {
+pub(super) fn library() -> Option<PathBuf> {
     let find = || {
         ["x86_64-linux-gnu", "aarch64-linux-gnu"]
             .iter()
@@ -29,13 +28,13 @@ fn library() -> Option<PathBuf> {
 }
 
 /// A program that runs another one with the time that stands in a file.
-struct Liar {
+pub(super) struct Liar {
     file: PathBuf,
     settings: Vec<String>,
 }
 
 impl Liar {
-    fn new(library: &std::path::Path, file: PathBuf, time: &str, monotonic: bool) -> Result<Self> {
+    pub(super) fn new(library: &std::path::Path, file: PathBuf, time: &str, monotonic: bool) -> Result<Self> {
         let mut settings = vec![
             "env".to_owned(),
             "TZ=UTC".to_owned(),
@@ -51,14 +50,14 @@ impl Liar {
         Ok(liar)
     }
 
-    fn say(&self, time: &str) -> Result<()> {
+    pub(super) fn say(&self, time: &str) -> Result<()> {
         // In one step, so that nobody reads half of it.
         let draft = self.file.with_extension("draft");
         fs::write(&draft, time)?;
         fs::rename(&draft, &self.file).context("cannot set the time")
     }
 
-    fn tool(&self) -> Vec<&str> {
+    pub(super) fn tool(&self) -> Vec<&str> {
         self.settings.iter().map(String::as_str).collect()
     }
 }
@@ -72,7 +71,7 @@ pub(super) fn jumps(bed: &Bed) -> Result<Verdict> {
     for monotonic in [false, true] {
         let mut place = Place::new(bed, if monotonic { "F26-monotonic" } else { "F26" })?;
         let liar = Liar::new(&library, place.data.with_extension("time"), "+0", monotonic)?;
-        let mut server = place.start(bed, &liar.tool())?;
+        let mut server = place.start(&liar.tool())?;
         let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
         for step in ["-3600", "+86400", "-60", "+0"] {
             place.random.pause_ms(500, 1_500);
@@ -80,7 +79,7 @@ pub(super) fn jumps(bed: &Bed) -> Result<Verdict> {
             place.random.pause_ms(500, 1_500);
             drop(server);
             checker.crash()?;
-            server = place.start(bed, &liar.tool())?;
+            server = place.start(&liar.tool())?;
         }
         place.random.pause_ms(500, 1_000);
         let found = checker.heal()?;
@@ -135,7 +134,7 @@ pub(super) fn years(bed: &Bed) -> Result<Verdict> {
             liar("early", "@1970-01-01 00:00:10")?,
             liar("late", "@2100-06-01 12:00:00")?,
         );
-        let _server = place.start(bed, &server.tool())?;
+        let _server = place.start(&server.tool())?;
         let mut checkers = Vec::new();
         for (seed, client) in (bed.seed..).zip([&early, &late]) {
             checkers.push(Checker::start_with(bed, &client.tool(), place.address, seed, RATE / 2, &[])?);

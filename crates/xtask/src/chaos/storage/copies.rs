@@ -1,8 +1,7 @@
 //! Backups: taken while the server works, restored elsewhere, and old ones under clients that know more.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -10,12 +9,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{
-    super::{
-        Bed, Verdict,
-        process::{Checker, Server},
-        scenarios::{Place, RATE, verdict},
-    },
+use super::super::{
+    Bed, Verdict,
+    place::Place,
+    process::{Checker, Server},
+    scenarios::{RATE, verdict},
     tools::{says, text},
 };
 
@@ -32,30 +30,11 @@ pub(super) fn command(bed: &Bed, arguments: &[&str]) -> Result<Value> {
     serde_json::from_str(text.lines().last().unwrap_or_default()).context("a line of JSON")
 }
 
-/// A copy of the store, in the right way or in the wrong one: as a file, while it is being written.
-fn copy(bed: &Bed, data: &Path, to: &Path) -> Result<Value> {
-    if bed.wrong {
-        fs::create_dir_all(to)?;
-        fs::copy(data.join("chinwag.db"), to.join("chinwag.db"))?;
-        return Ok(Value::Null);
-    }
-    command(bed, &["backup", &text(to), "--data", &text(data)])
-}
-
-/// The store of a copy, in another folder.
-fn restore(bed: &Bed, copy: &Path, data: &Path) -> Result<Value> {
-    if bed.wrong {
-        fs::rename(copy, data)?;
-        return Ok(Value::Null);
-    }
-    command(bed, &["restore", &text(copy), "--data", &text(data)])
-}
-
 /// F38: everything acknowledged before the backup began is in what is restored, and it goes on from there.
 pub(super) fn under_load(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F38")?;
     let mut data = place.data.clone();
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let (mut slowest, mut entries) = (Duration::ZERO, 0);
     let rounds = 2 * bed.times;
@@ -64,21 +43,17 @@ pub(super) fn under_load(bed: &Bed) -> Result<Verdict> {
         let file = place.data.with_extension(format!("backup-{round}"));
         checker.note("backup")?;
         let began = Instant::now();
-        let taken = copy(bed, &data, &file)?;
+        let taken = command(bed, &["backup", &text(&file), "--data", &text(&data)])?;
         slowest = slowest.max(began.elapsed());
         entries = taken["entries"].as_u64().unwrap_or_default();
         place.random.pause_ms(500, 1_500);
         drop(server);
         checker.note("restored")?;
         let restored_to = place.data.with_extension(format!("restored-{round}"));
-        let restored = restore(bed, &file, &restored_to)?;
-        if !bed.wrong {
-            let checked = command(bed, &["scrub", "--data", &text(&restored_to)])?;
-            if checked["contents"] != taken["contents"] || restored["epoch"] == taken["epoch"] {
-                return Ok(Verdict::Failed(format!(
-                    "backed up {taken}, restored {restored}, found {checked}"
-                )));
-            }
+        let restored = command(bed, &["restore", &text(&file), "--data", &text(&restored_to)])?;
+        let checked = command(bed, &["scrub", "--data", &text(&restored_to)])?;
+        if checked["contents"] != taken["contents"] || restored["epoch"] == taken["epoch"] {
+            return Ok(Verdict::Failed(format!("backed up {taken}, restored {restored}, found {checked}")));
         }
         data = restored_to;
         server = match Server::start(&bed.server, &[], &data, place.address) {
@@ -102,21 +77,18 @@ pub(super) fn under_load(bed: &Bed) -> Result<Verdict> {
 /// F39: clients with newer cursors notice that the store is another one, and are soon right again.
 pub(super) fn old(bed: &Bed) -> Result<Verdict> {
     let place = Place::new(bed, "F39")?;
-    let server = place.start(bed, &[])?;
+    let server = place.start(&[])?;
     let mut checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     thread::sleep(Duration::from_secs(1));
     let file = place.data.with_extension("backup");
     checker.note("backup")?;
-    let taken = command(bed, &["backup", &text(&file), "--data", &text(&place.data)])?;
+    command(bed, &["backup", &text(&file), "--data", &text(&place.data)])?;
     // Much is said that the backup does not know.
     thread::sleep(Duration::from_secs(4) * bed.times);
     drop(server);
     checker.note("restored")?;
     let data: PathBuf = place.data.with_extension("restored");
     let restored = command(bed, &["restore", &text(&file), "--data", &text(&data)])?;
-    if bed.wrong {
-        keep_epoch(&data, &taken, &restored)?;
-    }
     let server = Server::start(&bed.server, &[], &data, place.address)?;
     // New things get the numbers of those that are gone.
     thread::sleep(Duration::from_secs(2));
@@ -133,24 +105,4 @@ pub(super) fn old(bed: &Bed) -> Result<Verdict> {
         return Ok(Verdict::Failed(figures));
     }
     Ok(verdict(&found, &figures))
-}
-
-/// What is wrong with it: the restored store has its old name, so that nobody notices. Its row is sound, because it was
-/// one of that length with that check value, which the backup still has.
-fn keep_epoch(data: &Path, taken: &Value, restored: &Value) -> Result<()> {
-    let file = data.join("chinwag.db");
-    let backup = fs::read(data.with_extension("backup"))?;
-    let mut bytes = fs::read(&file)?;
-    let (old, new) =
-        (taken["epoch"].as_str().context("an epoch")?, restored["epoch"].as_str().context("an epoch")?);
-    let find =
-        |bytes: &[u8], text: &str| bytes.windows(text.len()).position(|window| window == text.as_bytes());
-    let (from, to) =
-        (find(&backup, old).context("the old epoch")?, find(&bytes, new).context("the new epoch")?);
-    // The text and the eight bytes of the check value behind it.
-    let length = old.len() + 8;
-    let row = backup.get(from..from + length).context("a row")?.to_vec();
-    bytes.get_mut(to..to + length).context("a row")?.copy_from_slice(&row);
-    fs::write(&file, bytes)?;
-    Ok(())
 }

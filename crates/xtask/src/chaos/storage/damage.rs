@@ -11,13 +11,12 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{
-    super::{
-        Bed, Verdict,
-        process::{Checker, Random, Server},
-        scenarios::{Place, RATE, no_strace, words},
-    },
+use super::super::{
+    Bed, Verdict,
     http::Person,
+    place::Place,
+    process::{Checker, Random, Server},
+    scenarios::{RATE, no_strace, words},
     tools::{says, text},
 };
 
@@ -50,7 +49,7 @@ struct Sample {
 /// F10: what a scrub does not find changed nothing, and nothing changed is ever served.
 pub(super) fn flips(bed: &Bed) -> Result<Verdict> {
     let mut place = Place::new(bed, "F10")?;
-    let server = place.start(bed, &[])?;
+    let server = place.start(&[])?;
     let anna = Person::register(place.address, "anna")?;
     let group = anna.group("Genuine")?;
     let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
@@ -64,7 +63,7 @@ pub(super) fn flips(bed: &Bed) -> Result<Verdict> {
     drop(server);
     drop(checker);
     let crashed = sample(bed, &place.data, &place.data.with_extension("crashed"))?;
-    let mut server = place.start(bed, &[])?;
+    let mut server = place.start(&[])?;
     server.signal("TERM");
     server.ended_within(Duration::from_secs(10)).context("it does not end")?;
     let stopped = sample(bed, &place.data, &place.data.with_extension("stopped"))?;
@@ -112,7 +111,10 @@ pub(super) fn flips(bed: &Bed) -> Result<Verdict> {
         format!("{}; {read} entries read from harmed stores, {served} not genuine", figures.join("; "));
     Ok(match missed.is_empty() && served == 0 && read > 0 {
         true => Verdict::Passed(figures),
-        false => Verdict::Failed(format!("{figures}\n{}", missed.join("\n"))),
+        false => {
+            let count = missed.len();
+            Verdict::Failed(format!("{count} were missed: {figures}\n{}", missed.join("\n")))
+        }
     })
 }
 
@@ -169,11 +171,8 @@ fn hurt(data: &Path, harm: Harm, random: &mut Random) -> Result<String> {
 /// Scrubs, and counts how it ended; `false` if something changed and nobody said so.
 fn judge(bed: &Bed, data: &Path, sample: &Sample, harm: Harm, score: &mut Score) -> Result<bool> {
     let log = matches!(harm, Harm::Flip("chinwag.db-wal") | Harm::Cut("chinwag.db-wal"));
-    let (mut clean, contents) = scrub(bed, data)?;
-    // What is wrong with it: nobody looks.
-    clean |= bed.wrong;
-    let seen = if bed.wrong { String::new() } else { contents };
-    match (clean, seen == sample.contents) {
+    let (clean, contents) = scrub(bed, data)?;
+    match (clean, contents == sample.contents) {
         (false, _) => score.found += 1,
         (true, true) => score.harmless += 1,
         (true, false) if log => score.crashlike += 1,
@@ -233,7 +232,7 @@ pub(super) fn migration(bed: &Bed) -> Result<Verdict> {
                     .map(str::to_owned)
                     .chain([format!("trace={call}"), "-e".to_owned(), inject])
                     .collect();
-            if let Ok(mut server) = place.start(bed, &words(&tool)) {
+            if let Ok(mut server) = place.start(&words(&tool)) {
                 // It came through the opening; a call later on belongs to what follows.
                 let _ = server.ended_within(Duration::from_millis(20));
                 break;
@@ -244,7 +243,7 @@ pub(super) fn migration(bed: &Bed) -> Result<Verdict> {
             if state == "neither" {
                 return Ok(Verdict::Failed(format!("killed at {call} {number}: neither old nor new")));
             }
-            let server = match place.start(bed, &[]) {
+            let server = match place.start(&[]) {
                 Ok(server) => server,
                 Err(error) => return Ok(Verdict::Failed(format!("killed at {call} {number}: {error:#}"))),
             };

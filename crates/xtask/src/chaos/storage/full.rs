@@ -16,11 +16,14 @@ use serde_json::json;
 use super::{
     super::{
         Bed, Verdict,
-        process::{Checker, Folder, Server},
-        scenarios::{Place, RATE, no_strace, verdict},
+        http::Person,
+        place::Place,
+        process::{Checker, Folder, Random, Server, address},
+        scenarios::{RATE, no_strace, verdict},
+        tools::{missing, says, text},
     },
-    http::Person,
-    tools::{Memory, Thin, missing, says, text},
+    tools::{Memory, Thin},
+    uploads::{Begun, content, on_disk},
 };
 
 /// How long a server may take to refuse and to recover, and its threads to tell each other that a sync failed.
@@ -45,11 +48,8 @@ pub(super) fn lost_writes(bed: &Bed) -> Result<Verdict> {
         let data = thin.path().join("data");
         let log = place.data.with_extension("strace");
         let log_text = text(&log);
-        let trace =
+        let tool =
             ["strace", "-f", "-qq", "-y", "-T", "-ttt", "-o", &log_text, "-e", "trace=fdatasync,fsync"];
-        // What is wrong with it: the first failure is hidden, as if somebody had tried again.
-        let hidden = bed.wrong.then_some(["-e", "inject=fdatasync,fsync:retval=0"]);
-        let tool: Vec<&str> = trace.into_iter().chain(hidden.into_iter().flatten()).collect();
         let mut server = Server::start(&bed.server, &tool, &data, place.address)?;
         let mut checker = Checker::start(bed, place.address, bed.seed + u64::from(run), RATE)?;
         let Some(status) = filled(&thin, &mut server)? else {
@@ -110,14 +110,21 @@ pub(super) fn full_disk(bed: &Bed) -> Result<Verdict> {
         return Ok(Verdict::Skipped(why));
     }
     let place = Place::new(bed, "F07")?;
-    let disk = Memory::mount(place.data.with_extension("disk"), 64)?;
+    let disk = Memory::mount(place.data.with_extension("disk"), 96)?;
     let data = disk.path().join("data");
     let server = Server::start(&bed.server, &[], &data, place.address)?;
     let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     let anna = Person::register(place.address, "anna")?;
     let group = anna.group("Full")?;
+    let picture = content(bed.seed, 300_000);
+    let (status, uploaded) = anna.upload("picture", &picture)?;
+    let file = uploaded["file"].as_str().with_context(|| format!("an upload: {status} {uploaded}"))?;
+    let (_, posted) = anna.post_file(group, "picture", file)?;
+    let picture_at = posted["posted"]["seq"].as_u64().with_context(|| format!("a file: {posted}"))?;
     let (mut refused_in, mut recovered_in) = (Vec::new(), Duration::ZERO);
     for round in 0..2 * bed.times {
+        let large = content(u64::from(round), 3_000_000);
+        let begun = Begun::new(&anna, "half", &large, 500_000)?;
         let (status, first) = anna.say(group, &format!("first-{round}"), "there is room")?;
         if status != 200 {
             return Ok(Verdict::Failed(format!("before the disk is full: {status} {first}")));
@@ -140,17 +147,27 @@ pub(super) fn full_disk(bed: &Bed) -> Result<Verdict> {
                 return Ok(Verdict::Failed(format!("a full disk is answered {status}")));
             }
         }
+        // It may not take the room that deleting needs.
+        let large_too = Begun::new(&anna, "large", &content(2, 20_000_000), 17_000_000)?;
         let seq = first["posted"]["seq"].clone();
         let delete = json!({"delete": {"conversation": group, "message": seq}});
         let (read, deleted) = (anna.page(group, 0)?.0, anna.post("/api/command", &delete)?.0);
         if (read, deleted) != (200, 200) {
             return Ok(Verdict::Failed(format!("on a full disk: reading {read}, deleting {deleted}")));
         }
+        drop(large_too);
+        // What the store gave up for deleting is taken as well: now there is nothing left.
+        let rest = disk.path().join("rest");
+        fill(&rest)?;
+        if let Some(why) = files_when_full(&anna, begun, &data, (group, picture_at), &picture)? {
+            return Ok(Verdict::Failed(why));
+        }
+        fs::remove_file(&rest)?;
         fs::remove_file(&filler)?;
         let freed = Instant::now();
         let again = until(Duration::from_secs(30), || {
             let (status, _) = anna.say(group, &format!("again-{round}"), "room again")?;
-            Ok((status == 200).then_some(()))
+            Ok((status == 200 && anna.upload("again", &large)?.0 == 200).then_some(()))
         })?;
         recovered_in = recovered_in.max(freed.elapsed());
         if again.is_none() {
@@ -163,7 +180,7 @@ pub(super) fn full_disk(bed: &Bed) -> Result<Verdict> {
     // Of all but a few: the machine has other things to do.
     let most = refused_in.get(refused_in.len() * 95 / 100).copied().unwrap_or_default();
     let figures = format!(
-        "{} times, 95 in 100 refused within {} ms (the slowest {:?}), recovered {} ms after there was room; ",
+        "{} times, uploads too, 95 in 100 refused within {} ms (the slowest {:?}), recovered {} ms after there was room; ",
         2 * bed.times,
         most.as_millis(),
         refused_in.last(),
@@ -173,6 +190,32 @@ pub(super) fn full_disk(bed: &Bed) -> Result<Verdict> {
         return Ok(Verdict::Failed(figures));
     }
     Ok(verdict(&found, &figures))
+}
+
+/// What is wrong with the files of a server whose disk is full, if anything is. `begun`: an upload from before that.
+fn files_when_full(
+    anna: &Person,
+    begun: Begun,
+    data: &Path,
+    (group, seq): (u64, u64),
+    picture: &[u8],
+) -> Result<Option<String>> {
+    let (status, answer) = begun.end()?;
+    if status != 507 {
+        return Ok(Some(format!("an upload to a full disk is answered {status} {answer}")));
+    }
+    let asked = Instant::now();
+    let (status, answer) = anna.upload("new", &content(1, 50_000))?;
+    if status != 507 || asked.elapsed() > REFUSED_WITHIN {
+        let took = asked.elapsed();
+        return Ok(Some(format!("an upload to a full disk is answered {status} {answer} after {took:?}")));
+    }
+    if on_disk(data)?.1 > 0 {
+        return Ok(Some("a refused upload keeps its place on the disk".to_owned()));
+    }
+    let (status, found) = anna.download(group, seq)?;
+    Ok((status != 200 || found != picture)
+        .then(|| format!("on a full disk a file is answered {status}, {} bytes", found.len())))
 }
 
 /// Writes until there is no room.
@@ -222,7 +265,7 @@ pub(super) fn unusable(bed: &Bed) -> Result<Verdict> {
     }
     let folder = Folder::new("F08")?;
     let disk = Memory::mount(folder.0.join("disk"), 64)?;
-    let address = super::super::process::address(&mut super::super::process::Random(bed.seed));
+    let address = address(&mut Random(bed.seed));
     let data = |name: &str| disk.path().join(name);
     let missing = data("no").join("such").join("folder");
     let (file, others, sealed) = (data("file"), data("others"), data("sealed"));

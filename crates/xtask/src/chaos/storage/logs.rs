@@ -12,11 +12,13 @@ use anyhow::{Context, Result};
 use super::{
     super::{
         Bed, Verdict,
-        process::{Checker, Found, LIFTED, Server, address},
-        scenarios::{Place, RATE},
+        http::get,
+        place::Place,
+        process::{Checker, Found, LIFTED, address},
+        scenarios::RATE,
+        tools::{does, missing, text},
     },
-    http::ask,
-    tools::{Memory, does, missing, text},
+    tools::Memory,
 };
 
 /// A line for each answer of HTTP, so that there is much to write.
@@ -80,11 +82,12 @@ fn chat(bed: &Bed, name: &str, log: &str, stop: impl FnOnce() -> Result<()>) -> 
     let redirect = format!("exec \"$@\" 2> '{log}'");
     let tool = ["sh", "-c", &redirect, "sh"];
     let settings = format!("metrics = \"{metrics}\"\n[log]\nfilter = \"{FILTER}\"\n{LIFTED}");
-    let server = Server::start_with(&bed.server, &tool, &place.data, place.address, &settings)?;
+    let server = place.start_with(&tool, &settings)?;
     let checker = Checker::start(bed, place.address, bed.seed, RATE)?;
     stop()?;
     let until = Instant::now() + Duration::from_secs(6) * bed.times;
-    let asking = || while Instant::now() < until && ask(place.address, &health(place.address)).is_ok() {};
+    // A cheap question, whose answer is a line of the log.
+    let asking = || while Instant::now() < until && get(place.address, "/health").is_ok() {};
     thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(asking))));
     let found = checker.heal()?;
     let dropped = dropped(metrics)?;
@@ -93,15 +96,9 @@ fn chat(bed: &Bed, name: &str, log: &str, stop: impl FnOnce() -> Result<()>) -> 
     Ok((found, dropped, broken))
 }
 
-/// A cheap question, whose answer is a line of the log.
-fn health(address: SocketAddr) -> String {
-    format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
-}
-
 /// The figure of the server.
 fn dropped(metrics: SocketAddr) -> Result<u64> {
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {metrics}\r\nConnection: close\r\n\r\n");
-    let (_, text) = ask(metrics, &request)?;
+    let (_, text) = get(metrics, "/metrics")?;
     let line = text.lines().find(|line| line.starts_with("chinwag_log_lines_dropped_total "));
     Ok(line.and_then(|line| line.split(' ').nth(1)?.trim().parse().ok()).unwrap_or_default())
 }

@@ -5,9 +5,9 @@ mod clock;
 mod copies;
 mod damage;
 mod full;
-mod http;
 mod logs;
 mod tools;
+pub(super) mod uploads;
 
 use super::{Scenario, Verdict};
 
@@ -17,7 +17,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { id: "F08", what: "a folder that cannot be used", run: full::unusable },
     Scenario { id: "F10", what: "bits that turn over in a stopped store", run: damage::flips },
     Scenario { id: "F12", what: "too little memory", run: around::memory },
-    Scenario { id: "F21", what: "cut during an upload", run: no_uploads },
+    Scenario { id: "F21", what: "cut during an upload", run: uploads::cut },
     Scenario { id: "F26", what: "the clock jumps", run: clock::jumps },
     Scenario { id: "F27", what: "clients and servers of other years", run: clock::years },
     Scenario { id: "F37", what: "killed at each write of the first opening", run: damage::migration },
@@ -28,15 +28,10 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { id: "F43", what: "no network, no names", run: around::offline },
 ];
 
-/// Those that can also be given something wrong.
-pub(super) const CANARIES: &[&str] = &["F06", "F10", "F38", "F39"];
-
-#[expect(clippy::unnecessary_wraps, reason = "the shape of every scenario")]
-fn no_uploads(_: &super::Bed) -> anyhow::Result<Verdict> {
-    Ok(Verdict::Skipped("uploads are newer than this row: nothing cuts them here yet".to_owned()))
-}
-
 #[expect(clippy::unnecessary_wraps, reason = "the shape of every scenario")]
 fn no_certificates(_: &super::Bed) -> anyhow::Result<Verdict> {
-    Ok(Verdict::Skipped("there is no TLS yet".to_owned()))
+    Ok(Verdict::Skipped(
+        "this program speaks no TLS: certificates are the matter of the proxy before it (docs/operating.md)"
+            .to_owned(),
+    ))
 }

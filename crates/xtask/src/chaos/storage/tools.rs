@@ -1,42 +1,13 @@
-//! Mounts, groups of processes and programs that a scenario makes, and that go with it.
+//! Mounts and groups of processes that a scenario makes, and that go with it.
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell;
-
-/// Runs a program that must succeed.
-pub(super) fn does(program: &str, arguments: &[&str]) -> Result<()> {
-    let output = says(program, arguments)?;
-    if !output.status.success() {
-        bail!("{program} {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
-}
-
-/// Runs a program for what it says.
-pub(super) fn says(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Result<Output> {
-    let program = program.as_ref();
-    let started = Command::new(program).args(arguments).stdin(Stdio::null()).output();
-    started.with_context(|| format!("cannot start {}", program.display()))
-}
-
-pub(super) fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// Why this machine cannot do it, if it cannot: only root mounts, and the tools must be there.
-pub(super) fn missing(tools: &[&str]) -> Option<String> {
-    if let Some(tool) = tools.iter().find(|tool| shell::find(tool).is_none()) {
-        return Some(format!("{tool} is not installed"));
-    }
-    let root = shell::output_of("id", &["-u"]).is_ok_and(|id| id.trim() == "0");
-    (!root).then(|| "needs root".to_owned())
-}
+use crate::chaos::tools::{does, says, text};
 
 /// A file system in memory, as large as said; unmounted with its owner.
 pub(super) struct Memory(PathBuf);
