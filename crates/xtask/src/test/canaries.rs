@@ -64,9 +64,39 @@ const CANARIES: &[Canary] = &[
         test: "membership::m1_who_was_removed_hears_of_nothing_afterwards_by_any_way",
         says: "told after his removal",
     },
+    Canary {
+        name: "failed-sync-ignored",
+        target: "promises",
+        test: "disk::d4_nothing_is_acknowledged_after_the_first_failed_sync",
+        says: "it goes on after a failed sync",
+    },
+    Canary {
+        name: "half-uploads",
+        target: "files",
+        test: "d8_a_cut_upload_leaves_nothing",
+        says: "half an upload has a name",
+    },
+    Canary {
+        name: "swaps-pipelined",
+        target: "end_to_end",
+        test: "durability::o2_pipelined_messages_keep_their_order_for_everybody",
+        says: "left == right",
+    },
+    Canary {
+        name: "never-resumes",
+        target: "end_to_end",
+        test: "delivery::l3_who_was_away_gets_everything_once_and_in_order",
+        says: "resumed, not started afresh",
+    },
+    Canary {
+        name: "limits-lifted",
+        target: "promises",
+        test: "resources::b3_too_much_is_refused_and_what_was_taken_is_there",
+        says: "160 taken, 0 refused",
+    },
 ];
 
-const TARGETS: [&str; 2] = ["promises", "end_to_end"];
+const TARGETS: [&str; 3] = ["promises", "end_to_end", "files"];
 const BUILD: Duration = Duration::from_secs(30 * 60);
 const RUN: Duration = Duration::from_secs(5 * 60);
 
