@@ -3,38 +3,31 @@
 //! One task and no buffer of its own while idle: reading goes through a buffer of the thread, and what waits to be
 //! written is shared with the hub. Decides nothing but when to pause, and when to give up on a silent peer.
 
+mod sign_in;
+
 use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, IoSlice},
-    net::SocketAddr,
-    sync::Arc,
+    cell::RefCell, collections::VecDeque, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use chinwag_domain::Actor;
-use chinwag_protocol::{
-    ClientFrame, Closing, Command, Hello, Kind, LogId, PROTOCOL_VERSION, Query, Refused, Resumed, Seq,
-    ServerFrame, ServerSignal, Welcome,
-};
+use chinwag_protocol::{ClientFrame, Closing, Command, Kind, Query, Refused, ServerFrame};
 use tokio::{
     io::Interest,
     net::TcpStream,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
+    behind::{Behind, Found, PAGE, Step},
     http::json,
-    hub::{Hub, Key, Missing, Next, Opened, Outbox, frame},
+    hub::{Next, Outbox, frame},
     limit::Pace,
-    messenger::{Messenger, actor},
-    signed_in::SignedIn,
+    messenger::Messenger,
+    sending::{PIECES_MAX, Sending},
+    signed_in::{Held, SignedIn},
     ws::{CloseCode, Decoder, Message, Sizes, encode_close, encode_pong},
 };
-
-/// How long a connection may take to sign in.
-const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often a client is expected to show that it is there.
 pub const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -45,8 +38,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(40);
 /// Frames that cannot be understood before the connection ends.
 const STRIKES_MAX: u8 = 3;
 
-/// Frames and bytes gathered for one write.
-const WRITE_FRAMES_MAX: usize = 64;
+/// Bytes gathered for one write.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// What the kernel may hold for a peer that takes nothing; it takes the double, for its own needs. Left alone it would
@@ -112,25 +104,15 @@ pub async fn run(
     link.end(end).await;
 }
 
-/// What a client is to be told once it has everything that was in its outbox.
-#[derive(Clone, Copy)]
-enum Due {
-    /// That it is up to date. It began with the snapshot in its welcome.
-    CaughtUp,
-    /// Its own cursors, and that it is up to date. It goes on from where it was.
-    CursorsAndCaughtUp,
-    /// Its own cursors: signals were lost.
-    Cursors,
-}
+/// A reading of the store that is under way.
+type Reading<'s> = Pin<Box<dyn Future<Output = Result<Found, Refused>> + Send + 's>>;
 
 struct Link {
     stream: TcpStream,
     messenger: Messenger,
     decoder: Decoder,
     outbox: Arc<Outbox>,
-    sending: VecDeque<Bytes>,
-    /// How much of the first of `sending` is written.
-    written: usize,
+    sending: Sending<Bytes>,
     strikes: u8,
     pace: Pace,
     heard_at: Instant,
@@ -146,8 +128,7 @@ impl Link {
             stream,
             decoder: Decoder::new(Sizes::default()),
             outbox: Arc::default(),
-            sending: VecDeque::new(),
-            written: 0,
+            sending: Sending::default(),
             strikes: 0,
             pace: messenger.limiter().pace(),
             messenger,
@@ -159,147 +140,42 @@ impl Link {
 
     async fn serve(&mut self, leftover: &[u8], credential: Option<String>) -> Result<(), End> {
         let mut early = VecDeque::new();
-        let deadline = Instant::now() + HELLO_WITHIN;
-        let hello = match timeout_at(deadline, self.hello(leftover, &mut early)).await {
-            Ok(hello) => hello?,
-            Err(_elapsed) => {
-                return Err(
-                    Refused::new(Kind::NotSignedIn, "too_slow", "the first frame must come in time").into()
-                );
-            }
-        };
-        let (signed_in, due) = self.sign_in(hello, credential).await?;
+        let hello = self.hello(leftover, &mut early).await?;
+        let (signed_in, behind, held) = self.sign_in(hello, credential).await?;
         for frame in early {
             self.frame(&signed_in, &frame)?;
         }
-        self.talk(&signed_in, due).await
-    }
-
-    /// Waits for the first frame; what comes in the same segment after it is left in `early`.
-    async fn hello(&mut self, leftover: &[u8], early: &mut VecDeque<String>) -> Result<Hello, End> {
-        let mut texts = Vec::new();
-        self.take(leftover, &mut texts)?;
-        loop {
-            let mut texts_now = std::mem::take(&mut texts).into_iter();
-            while let Some(text) = texts_now.next() {
-                match json::decode::<ClientFrame>(text.as_bytes()) {
-                    Ok(ClientFrame::Hello(hello)) => {
-                        early.extend(texts_now);
-                        return Ok(hello);
-                    }
-                    Ok(other) => self.strike(question_of(&other), Refused::not_signed_in())?,
-                    Err(refused) => self.strike(None, refused)?,
-                }
-            }
-            self.push_outbox().await?;
-            self.stream.readable().await?;
-            self.read(&mut texts)?;
-        }
-    }
-
-    async fn sign_in(&mut self, hello: Hello, credential: Option<String>) -> Result<(SignedIn, Due), End> {
-        if hello.version != PROTOCOL_VERSION {
-            let message = format!("this server speaks version {PROTOCOL_VERSION}");
-            return Err(Refused::invalid("hello.version", "unsupported_version", message).into());
-        }
-        let token = hello.token.or(credential).ok_or_else(Refused::not_signed_in)?;
-        let known = self.messenger.session(&token).await?;
-        let actor = actor(&known);
-        if hello.resume.is_some() {
-            self.messenger.limiter().resume(actor.session)?;
-        }
-        let epoch = self.messenger.epoch();
-        let resume = hello.resume.filter(|origin| origin.epoch == epoch).map(|origin| origin.positions);
-        #[cfg(feature = "canaries")]
-        let resume =
-            resume.filter(|_| !chinwag_store::canary::is(chinwag_store::canary::Canary::NeverResumes));
-        let hub = self.messenger.hub().clone();
-        #[cfg(feature = "canaries")]
-        let early = match chinwag_store::canary::is(chinwag_store::canary::Canary::SnapshotThenSubscribe) {
-            true => {
-                let early = self.messenger.snapshot(&actor).await?;
-                // As long as a busy machine would take in between.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Some(early)
-            }
-            false => None,
-        };
-        let opened = hub.open(known.identity.clone(), Arc::clone(&self.outbox), resume).await;
-        let heartbeat_ms = u32::try_from(HEARTBEAT.as_millis()).unwrap_or(u32::MAX);
-        match opened {
-            Some(Opened::Fresh(key)) => {
-                let signed_in = self.seat(actor, key, hub);
-                let snapshot = self.messenger.snapshot(&signed_in.actor).await?;
-                signed_in.hub.release_cursors(key);
-                #[cfg(feature = "canaries")]
-                let snapshot = early.unwrap_or(snapshot);
-                self.send(frame(&ServerFrame::Welcome(Box::new(Welcome { epoch, heartbeat_ms, snapshot }))));
-                Ok((signed_in, Due::CaughtUp))
-            }
-            Some(Opened::Resumed(key)) => {
-                self.send(frame(&ServerFrame::Resumed(Resumed { session: actor.session, heartbeat_ms })));
-                Ok((self.seat(actor, key, hub), Due::CursorsAndCaughtUp))
-            }
-            Some(Opened::TooMany) => {
-                Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000).into())
-            }
-            Some(Opened::Ended) | None => Err(Refused::not_signed_in().into()),
-        }
-    }
-
-    fn seat(&self, actor: Actor, key: Key, hub: Hub) -> SignedIn {
-        SignedIn { actor, key, hub, outbox: Arc::clone(&self.outbox), messenger: self.messenger.clone() }
-    }
-
-    /// Everything that was missed has been sent. What another device has read meanwhile is in no log, so it is told
-    /// now, when the client knows the entries it is about.
-    async fn caught_up(&mut self, signed_in: &SignedIn, due: Due) -> Result<(), End> {
-        if let Due::CursorsAndCaughtUp | Due::Cursors = due {
-            self.tell_cursors(signed_in).await?;
-        }
-        if let Due::CaughtUp | Due::CursorsAndCaughtUp = due {
-            self.send(frame(&ServerFrame::CaughtUp {}));
-        }
-        Ok(())
-    }
-
-    /// The hub holds cursors back since before the last one was written, so what is read here is none the older.
-    async fn tell_cursors(&mut self, signed_in: &SignedIn) -> Result<(), End> {
-        // All of them are told now.
-        self.outbox.signals_were_lost();
-        for moved in self.messenger.cursors(&signed_in.actor).await? {
-            self.send(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
-        }
-        signed_in.hub.release_cursors(signed_in.key);
-        Ok(())
+        self.talk(&signed_in, behind, held).await
     }
 
     /// The life of a signed-in connection.
-    async fn talk(&mut self, signed_in: &SignedIn, due: Due) -> Result<(), End> {
-        let mut due = Some(due);
+    async fn talk(
+        &mut self,
+        signed_in: &SignedIn,
+        mut behind: Behind,
+        mut held: Option<Held>,
+    ) -> Result<(), End> {
+        let mut reading: Option<Reading<'_>> = None;
         // What was read and is not taken yet, because the client is ahead of its rate.
         let mut texts: VecDeque<String> = VecDeque::new();
         let mut timer = Box::pin(sleep_until(self.heard_at + SILENCE_MAX));
         let outbox = Arc::clone(&self.outbox);
         loop {
             if self.sending.is_empty() {
-                match outbox.next(&mut self.sending, WRITE_FRAMES_MAX, WRITE_BYTES_MAX) {
-                    Next::Write => self.wrote_at = Instant::now(),
-                    Next::CatchUp(missing) => {
-                        self.catch_up(signed_in, missing).await?;
+                match behind.next(&outbox, self.sending.pieces(), PIECES_MAX, WRITE_BYTES_MAX) {
+                    Step::Write => self.wrote_at = Instant::now(),
+                    Step::Read(wanted) => {
+                        reading = Some(Box::pin(
+                            signed_in.read(move |reader, actor| wanted.read(reader, actor, PAGE)),
+                        ));
+                    }
+                    Step::Hold => {
+                        held = Some(signed_in.hold_cursors().await);
+                        behind.held();
                         continue;
                     }
-                    Next::Close(closing) => return Err(End::Tell(closing)),
-                    Next::Wait => {
-                        if let Some(due) = due.take() {
-                            self.caught_up(signed_in, due).await?;
-                        } else if outbox.signals_were_lost() {
-                            signed_in.hub.hold_cursors(signed_in.key).await;
-                            // Cursors that were told before that are written first.
-                            due = Some(Due::Cursors);
-                            continue;
-                        }
-                    }
+                    Step::Close(closing) => return Err(End::Tell(closing)),
+                    Step::Wait => {}
                 }
             }
             if !self.sending.is_empty() && self.write()? {
@@ -311,6 +187,10 @@ impl Link {
             {
                 self.frame(signed_in, &text)?;
                 now = Instant::now();
+            }
+            if behind.is_catching_up() {
+                // Somebody who takes in so much is there, even if he had no time to say so.
+                self.heard_at = now;
             }
             let deadline = self.deadline(now)?;
             if deadline < timer.deadline() || timer.is_elapsed() {
@@ -334,6 +214,13 @@ impl Link {
                             }
                             return Err(end);
                         }
+                    }
+                }
+                found = done(&mut reading), if reading.is_some() && self.sending.is_empty() => {
+                    reading = None;
+                    self.wrote_at = Instant::now();
+                    if behind.found(found?, self.sending.pieces()) {
+                        drop(held.take());
                     }
                 }
                 () = outbox.changed() => {
@@ -483,92 +370,18 @@ impl Link {
         if self.sending.is_empty() {
             self.wrote_at = Instant::now();
         }
-        self.sending.push_back(bytes);
+        self.sending.push(bytes);
     }
 
     /// Writes as much as the socket takes; whether that was all.
     fn write(&mut self) -> Result<bool, End> {
-        while let Some(first) = self.sending.front() {
-            let mut slices = [IoSlice::new(&[]); WRITE_FRAMES_MAX];
-            slices[0] = IoSlice::new(&first[self.written..]);
-            let count = self.sending.len().min(WRITE_FRAMES_MAX);
-            for (slice, bytes) in slices[1..count].iter_mut().zip(self.sending.iter().skip(1)) {
-                *slice = IoSlice::new(bytes);
+        while !self.sending.is_empty() {
+            if !self.sending.write_some(&self.stream)? {
+                return Ok(false);
             }
-            match self.stream.try_write_vectored(&slices[..count]) {
-                Ok(written) => {
-                    self.wrote_at = Instant::now();
-                    self.advance(written);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error.into()),
-            }
+            self.wrote_at = Instant::now();
         }
-        // An idle connection keeps no buffer of a past burst.
-        self.sending = VecDeque::new();
         Ok(true)
-    }
-
-    fn advance(&mut self, written: usize) {
-        self.written += written;
-        while let Some(first) = self.sending.front()
-            && self.written >= first.len()
-        {
-            self.written -= first.len();
-            self.sending.pop_front();
-        }
-    }
-
-    /// Writes everything in `sending`, unless the session ends or the reader takes nothing.
-    async fn push(&mut self) -> Result<(), End> {
-        let outbox = Arc::clone(&self.outbox);
-        while !self.write()? {
-            tokio::select! {
-                ready = timeout(SILENCE_MAX, self.stream.writable()) => match ready {
-                    Ok(ready) => ready?,
-                    Err(_elapsed) => return Err(End::Gone),
-                },
-                () = outbox.changed() => {}
-            }
-            if let Next::Close(closing) = closing_of(&outbox) {
-                return Err(End::Tell(closing));
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what little waits before the connection is signed in.
-    async fn push_outbox(&mut self) -> Result<(), End> {
-        while let Next::Write = self.outbox.next(&mut self.sending, WRITE_FRAMES_MAX, WRITE_BYTES_MAX) {
-            self.push().await?;
-        }
-        Ok(())
-    }
-
-    /// Sends from the store what the outbox could not hold, or what a resuming client has missed.
-    async fn catch_up(&mut self, signed_in: &SignedIn, missing: Missing) -> Result<(), End> {
-        let mut rest: Vec<(LogId, Seq)> =
-            missing.into_iter().map(|(log, first)| (log, first.prev())).collect();
-        while !rest.is_empty() {
-            let pages = self.messenger.missed_of(&signed_in.actor, &rest).await?;
-            let later = rest.split_off(pages.len());
-            rest.clear();
-            for (log, entries, more) in pages {
-                let Some(last) = entries.last().map(|entry| entry.seq) else { continue };
-                for entry in entries {
-                    self.send(frame(&ServerFrame::Entry(entry)));
-                }
-                self.push().await?;
-                self.outbox.sent(log, last);
-                if more {
-                    rest.push((log, last));
-                }
-            }
-            rest.extend(later);
-        }
-        // Somebody who takes in so much is there, even if he had no time to say so.
-        self.heard_at = Instant::now();
-        Ok(())
     }
 
     /// Says why, as far as the peer still listens, and closes.
@@ -583,7 +396,7 @@ impl Link {
                     _ => CloseCode::POLICY,
                 };
                 // A frame that is half written has to be finished, or the peer cannot read what follows.
-                self.sending.truncate(usize::from(self.written > 0));
+                self.sending.forget_unbegun();
                 self.send(frame(&ServerFrame::Closing(*closing)));
                 code
             }
@@ -601,6 +414,14 @@ impl Link {
     }
 }
 
+/// Waits for a reading; for ever, if there is none.
+async fn done(reading: &mut Option<Reading<'_>>) -> Result<Found, Refused> {
+    match reading {
+        Some(reading) => reading.await,
+        None => std::future::pending().await,
+    }
+}
+
 fn closing_of(outbox: &Outbox) -> Next {
     if outbox.is_closing() { outbox.next(&mut VecDeque::new(), 0, 0) } else { Next::Wait }
 }
@@ -609,12 +430,5 @@ fn answered(id: u64, reply: Result<chinwag_protocol::Reply, Refused>) -> Bytes {
     match reply {
         Ok(reply) => frame(&ServerFrame::Done { id, reply }),
         Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
-    }
-}
-
-fn question_of(frame: &ClientFrame) -> Option<u64> {
-    match frame {
-        ClientFrame::Command { id, .. } | ClientFrame::Query { id, .. } => Some(*id),
-        ClientFrame::Hello(_) | ClientFrame::Signal(_) | ClientFrame::Ping {} => None,
     }
 }

@@ -3,6 +3,7 @@
 //! Everything outside the rules and the store lives here. Nothing here decides what anybody may do: requests are
 //! translated, handed to the rules, and what comes of them is told.
 
+pub mod behind;
 pub mod calls;
 pub mod chores;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod limit;
 pub mod listen;
 pub mod log;
 pub mod messenger;
+mod sending;
 pub mod serve;
 pub mod sessions;
 pub mod shared;

@@ -17,8 +17,8 @@ use chinwag_domain::{
     reading, rules,
 };
 use chinwag_protocol::{
-    Answer, Command, CursorMoved, Entry, Kind, LogId, Millis, PROTOCOL_VERSION, Query, Refused, Reply, Seq,
-    ServerInfo, SignedIn, Snapshot, UserId, UserKind,
+    Answer, Command, Kind, Millis, PROTOCOL_VERSION, Query, Refused, Reply, ServerInfo, SignedIn, UserId,
+    UserKind,
 };
 use chinwag_store::objects::Objects;
 pub use chinwag_store::told;
@@ -38,12 +38,6 @@ mod identity;
 
 /// The store notes the use of a session at most this often.
 const SEEN_EVERY_MS: i64 = 60 * 60 * 1_000;
-
-/// Entries read at once for a connection that missed some.
-const MISSED_PAGE: usize = 200;
-
-/// Logs that are read together at most.
-const MISSED_LOGS: usize = 8;
 
 /// Everything between the doors and the store. Cheap to clone.
 #[derive(Clone)]
@@ -354,46 +348,6 @@ impl Messenger {
     pub async fn watchable(&self, actor: &Actor, users: Vec<UserId>) -> Result<Vec<UserId>, Refused> {
         let asker = actor.clone();
         self.read(move |reader| reading::watchable(reader, &asker, &users)).await
-    }
-
-    /// Everything a client needs to start.
-    pub async fn snapshot(&self, actor: &Actor) -> Result<Snapshot, Refused> {
-        let asker = actor.clone();
-        self.read(move |reader| reading::snapshot(reader, &asker)).await
-    }
-
-    /// Where the actor's own cursors are.
-    pub async fn cursors(&self, actor: &Actor) -> Result<Vec<CursorMoved>, Refused> {
-        let asker = actor.clone();
-        self.read(move |reader| reading::own_cursors(reader, &asker)).await
-    }
-
-    /// A page of what a connection missed: entries it may see after a number, and whether there are more.
-    pub async fn missed(&self, actor: &Actor, log: LogId, after: Seq) -> Result<(Vec<Entry>, bool), Refused> {
-        let actor = actor.clone();
-        self.read(move |reader| reading::missed(reader, &actor, log, after, MISSED_PAGE)).await
-    }
-
-    /// The same for the first of several logs, over one state: each reading may have to wait for the disk.
-    pub async fn missed_of(
-        &self,
-        actor: &Actor,
-        logs: &[(LogId, Seq)],
-    ) -> Result<Vec<(LogId, Vec<Entry>, bool)>, Refused> {
-        let (actor, logs) = (actor.clone(), logs[..logs.len().min(MISSED_LOGS)].to_vec());
-        self.read(move |reader| {
-            let (mut pages, mut count) = (Vec::new(), 0);
-            for (log, after) in logs {
-                let (entries, more) = reading::missed(reader, &actor, log, after, MISSED_PAGE)?;
-                count += entries.len();
-                pages.push((log, entries, more));
-                if more || count >= MISSED_PAGE {
-                    break;
-                }
-            }
-            Ok(pages)
-        })
-        .await
     }
 
     /// What anybody may know of this server.

@@ -48,6 +48,8 @@ struct Inner {
     frames: VecDeque<Frame>,
     /// Of entries and signals; answers are bounded by the number of questions.
     bytes: usize,
+    /// How many of the frames are answers.
+    answers: usize,
     questions: usize,
     missing: Option<Box<Missing>>,
     closing: Option<Box<Closing>>,
@@ -177,7 +179,7 @@ impl Outbox {
     pub fn close(&self, closing: Closing) {
         let mut inner = self.lock();
         inner.frames.clear();
-        inner.bytes = 0;
+        (inner.bytes, inner.answers) = (0, 0);
         inner.missing = None;
         inner.closing.get_or_insert_with(|| Box::new(closing));
         drop(inner);
@@ -222,8 +224,9 @@ impl Outbox {
             && frames.len() < count
             && let Some(frame) = inner.frames.pop_front()
         {
-            if !matches!(frame.what, What::Answer) {
-                inner.bytes -= frame.bytes.len();
+            match frame.what {
+                What::Answer => inner.answers -= 1,
+                What::Entry(..) | What::Signal => inner.bytes -= frame.bytes.len(),
             }
             taken += frame.bytes.len();
             frames.push_back(frame.bytes);
@@ -232,6 +235,29 @@ impl Outbox {
             // An idle connection keeps no buffer of a past burst.
             inner.frames = VecDeque::new();
         }
+        Next::Write
+    }
+
+    /// The same, but takes only answers: everything else is to come after what is being read from the store.
+    pub fn next_answers(&self, frames: &mut VecDeque<Bytes>, count: usize, bytes: usize) -> Next {
+        let mut inner = self.lock();
+        inner.stirred = false;
+        if let Some(closing) = &inner.closing {
+            return Next::Close(closing.clone());
+        }
+        if inner.answers == 0 {
+            return Next::Wait;
+        }
+        let (room, mut taken, mut moved) = (count.saturating_sub(frames.len()), 0, 0);
+        inner.frames.retain(|frame| {
+            let stays = !matches!(frame.what, What::Answer) || taken >= bytes || moved >= room;
+            if !stays {
+                (taken, moved) = (taken + frame.bytes.len(), moved + 1);
+                frames.push_back(frame.bytes.clone());
+            }
+            stays
+        });
+        inner.answers -= moved;
         Next::Write
     }
 
@@ -257,8 +283,9 @@ impl Outbox {
 
 impl Inner {
     fn push(&mut self, what: What, bytes: Bytes) {
-        if !matches!(what, What::Answer) {
-            self.bytes += bytes.len();
+        match what {
+            What::Answer => self.answers += 1,
+            What::Entry(..) | What::Signal => self.bytes += bytes.len(),
         }
         self.frames.push_back(Frame { what, bytes });
     }
@@ -326,6 +353,24 @@ mod tests {
         );
         let _ = outbox.entry(LOG, Seq(9), frame(5));
         assert_eq!(drain(&outbox), (vec![5], None));
+    }
+
+    #[test]
+    fn answers_pass_what_waits_for_a_reading() {
+        let outbox = Outbox::default();
+        let _ = outbox.entry(LOG, Seq(7), frame(1));
+        for length in 2..=4 {
+            assert!(outbox.ask());
+            outbox.answer(frame(length));
+        }
+        outbox.signal(frame(5));
+        let mut frames = VecDeque::new();
+        assert!(matches!(outbox.next_answers(&mut frames, 2, 1024), Next::Write));
+        assert_eq!(frames.drain(..).map(|frame| frame.len()).collect::<Vec<_>>(), [2, 3]);
+        assert!(matches!(outbox.next_answers(&mut frames, 2, 1024), Next::Write));
+        assert_eq!(frames.drain(..).map(|frame| frame.len()).collect::<Vec<_>>(), [4]);
+        assert!(matches!(outbox.next_answers(&mut frames, 2, 1024), Next::Wait));
+        assert_eq!(drain(&outbox), (vec![1, 5], None), "the others are there, in their order");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use chinwag_domain::{
     names, reading,
     record::Owner,
 };
-use chinwag_protocol::{Answer, ConversationId, Profile, Query, Refused, Seq, UserId};
+use chinwag_protocol::{Answer, Profile, Query, Refused, UserId};
 
 use super::Messenger;
 
@@ -48,12 +48,6 @@ impl Messenger {
     /// What the bot says to `/poem`, if there is such a poem.
     pub fn poem(&self, number: u32) -> Option<String> {
         self.inner.poems.get(number).map(str::to_owned)
-    }
-
-    /// Up to which entry the actor has been delivered each of his conversations.
-    pub async fn delivered(&self, actor: &Actor) -> Result<Vec<(ConversationId, Seq)>, Refused> {
-        let asker = actor.clone();
-        self.read(move |reader| reading::delivered(reader, &asker)).await
     }
 
     /// Who these users are, as far as the actor may know. Asked by the server itself, so it counts for no rate.

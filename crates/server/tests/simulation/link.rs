@@ -14,11 +14,12 @@ use std::{
 use bytes::Bytes;
 use chinwag_domain::{Actor, Ask, Prepared, Reader, Request, Stop, Store, reading};
 use chinwag_protocol::{
-    ClientFrame, ClientSignal, Closing, ConversationId, CursorMoved, Entry, Hello, Kind, LogId, Millis,
-    Query, Refused, Resumed, Seq, ServerFrame, ServerSignal, SessionId, Snapshot, UserId, Welcome,
+    ClientFrame, ClientSignal, Closing, ConversationId, CursorMoved, Hello, Kind, LogId, Millis, Query,
+    Refused, Resumed, Seq, ServerFrame, SessionId, Snapshot, UserId, Welcome,
 };
 use chinwag_server::{
-    hub::{Hub, Identity, Key, Missing, Next, Opened, Outbox, frame},
+    behind::{Behind, Found, Step, Wanted},
+    hub::{Hub, Identity, Key, Next, Opened, Outbox, frame},
     messenger::reply,
     sessions::{Known, Sessions},
 };
@@ -57,32 +58,16 @@ enum Phase {
         snapshot: Slot<Snapshot>,
     },
     Talking,
-    CatchingUp {
-        missing: VecDeque<(LogId, Seq)>,
-        page: Page,
-    },
-    Cursors {
-        cursors: Slot<Vec<CursorMoved>>,
-        announce: bool,
-    },
     Holding {
         holding: Holding,
     },
     Over,
 }
 
-enum Page {
-    Next { after: Option<Seq> },
-    Reading(Slot<(Vec<Entry>, bool)>),
-    Pushing { last: Seq, more: bool },
-}
-
-/// What a client is to be told once it has everything that was in its outbox.
-#[derive(Clone, Copy, PartialEq)]
-enum Due {
-    CaughtUp,
-    CursorsAndCaughtUp,
-    Cursors,
+/// What is being read for the connection, which goes on meanwhile.
+struct Reading {
+    entries: bool,
+    found: Slot<Found>,
 }
 
 /// What a connection works with.
@@ -112,7 +97,8 @@ pub(crate) struct Link {
     token: [u8; 32],
     actor: Option<Actor>,
     key: Option<Key>,
-    due: Option<Due>,
+    behind: Behind,
+    reading: Option<Reading>,
     /// Cursors as they were told by the hub on this connection.
     pub(crate) told: BTreeMap<(ConversationId, UserId), CursorMoved>,
     /// Conversations at the beginning, for the canary that never asks again.
@@ -135,7 +121,8 @@ impl Link {
             token,
             actor: None,
             key: None,
-            due: None,
+            behind: Behind::default(),
+            reading: None,
             told: BTreeMap::new(),
             subscribed: Vec::new(),
         }
@@ -152,13 +139,14 @@ impl Link {
             Phase::LookingUp { .. } => Some(Wait::LookingUp),
             Phase::Opening { .. } => Some(Wait::Opening),
             Phase::SnapshotFirst { .. } | Phase::Snapshot { .. } => Some(Wait::Snapshot),
-            Phase::CatchingUp { page: Page::Pushing { .. }, .. } => Some(Wait::PushingMissed),
-            Phase::CatchingUp { .. } => Some(Wait::CatchingUp),
-            Phase::Cursors { .. } => Some(Wait::Cursors),
             Phase::Holding { .. } => Some(Wait::Holding),
             Phase::Talking | Phase::Over => None,
         };
+        let reads = |entries| self.reading.as_ref().is_some_and(|reading| reading.entries == entries);
         let others = [
+            (Wait::CatchingUp, reads(true)),
+            (Wait::Cursors, reads(false)),
+            (Wait::PushingMissed, self.behind.is_catching_up() && self.reading.is_none()),
             (Wait::Writing, !self.sending.is_empty()),
             (Wait::HalfWritten, self.written > 0),
             (Wait::Written, !self.to_client.is_empty()),
@@ -189,6 +177,7 @@ impl Link {
         }
         self.sending.clear();
         (self.written, self.drained) = (0, 0);
+        self.reading = None;
         self.phase = Phase::Over;
     }
 
@@ -269,22 +258,6 @@ impl Link {
                     Ok(true)
                 }
             },
-            Phase::Cursors { cursors, announce } => match take(&cursors) {
-                None => {
-                    self.phase = Phase::Cursors { cursors, announce };
-                    Ok(false)
-                }
-                Some(found) => {
-                    for moved in found? {
-                        self.sending.push_back(frame(&ServerFrame::Signal(ServerSignal::Cursor(moved))));
-                    }
-                    self.release_cursors(around);
-                    if announce {
-                        self.sending.push_back(frame(&ServerFrame::CaughtUp {}));
-                    }
-                    Ok(true)
-                }
-            },
             Phase::Holding { mut holding } => {
                 match holding.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Pending => {
@@ -292,12 +265,11 @@ impl Link {
                         Ok(false)
                     }
                     Poll::Ready(()) => {
-                        self.due = Some(Due::Cursors);
+                        self.behind.held();
                         Ok(true)
                     }
                 }
             }
-            Phase::CatchingUp { missing, page } => self.catch_up(around, chance, missing, page),
             Phase::Talking => self.talk(around, chance),
         }
     }
@@ -377,7 +349,7 @@ impl Link {
                 if around.canary == Some(Canary::CursorsNotHeld) {
                     self.release_cursors(around);
                 }
-                self.due = Some(Due::CursorsAndCaughtUp);
+                self.behind = Behind::resumed();
                 self.sending
                     .push_back(frame(&ServerFrame::Resumed(Resumed { session, heartbeat_ms: 20_000 })));
             }
@@ -395,7 +367,7 @@ impl Link {
 
     fn welcome(&mut self, around: &Around<'_>, snapshot: Snapshot) {
         self.subscribe(around, snapshot.me.id);
-        self.due = Some(Due::CaughtUp);
+        self.behind = Behind::fresh();
         let welcome = Welcome { epoch: around.disk.epoch(), heartbeat_ms: 20_000, snapshot };
         self.sending.push_back(frame(&ServerFrame::Welcome(Box::new(welcome))));
     }
@@ -410,29 +382,21 @@ impl Link {
     fn talk(&mut self, around: &Around<'_>, chance: &mut Chance) -> Result<bool, Refused> {
         let mut moved = false;
         if self.sending.is_empty() {
-            match self.outbox.next(&mut self.sending, around.rare.write_frames, 64 * 1024) {
-                Next::Write => moved = true,
-                Next::CatchUp(_) if around.canary == Some(Canary::MissingForgotten) => return Ok(true),
-                Next::CatchUp(missing) => {
-                    self.begin_catching_up(missing);
+            match self.behind.next(&self.outbox, &mut self.sending, around.rare.write_frames, 64 * 1024) {
+                Step::Write => moved = true,
+                Step::Read(wanted) => {
+                    self.read(around, wanted);
                     return Ok(true);
                 }
-                Next::Close(closing) => {
+                Step::Hold => {
+                    self.hold_cursors(around);
+                    return Ok(true);
+                }
+                Step::Close(closing) => {
                     self.end(*closing, around.hub);
                     return Ok(true);
                 }
-                Next::Wait => match self.due.take() {
-                    Some(Due::CaughtUp) => self.sending.push_back(frame(&ServerFrame::CaughtUp {})),
-                    Some(due) => {
-                        self.ask_cursors(around, due == Due::CursorsAndCaughtUp);
-                        return Ok(true);
-                    }
-                    None if self.outbox.signals_were_lost() => {
-                        self.hold_cursors(around);
-                        return Ok(true);
-                    }
-                    None => {}
-                },
+                Step::Wait => {}
             }
         }
         moved |= self.write(around, chance);
@@ -449,13 +413,22 @@ impl Link {
             self.frame(around, frame);
             moved = true;
         }
+        if self.sending.is_empty()
+            && let Some(found) = self.reading.as_ref().and_then(|reading| take(&reading.found))
+        {
+            self.reading = None;
+            if self.behind.found(found?, &mut self.sending) {
+                self.release_cursors(around);
+            }
+            moved = true;
+        }
         Ok(moved)
     }
 
     fn hold_cursors(&mut self, around: &Around<'_>) {
         let (hub, key) = (around.hub.clone(), self.key.expect("signed in"));
         if around.canary == Some(Canary::CursorsNotHeld) {
-            self.due = Some(Due::Cursors);
+            self.behind.held();
             return;
         }
         let mut holding: Holding = Box::pin(async move { hub.hold_cursors(key).await });
@@ -467,89 +440,15 @@ impl Link {
         around.hub.release_cursors(self.key.expect("signed in"));
     }
 
-    fn ask_cursors(&mut self, around: &Around<'_>, announce: bool) {
-        self.outbox.signals_were_lost();
-        let actor = self.actor.clone().expect("signed in");
-        let cursors = around.disk.ask(move |reader| reading::own_cursors(reader, &actor));
-        self.phase = Phase::Cursors { cursors, announce };
-    }
-
-    fn begin_catching_up(&mut self, missing: Missing) {
-        self.phase =
-            Phase::CatchingUp { missing: missing.into_iter().collect(), page: Page::Next { after: None } };
-    }
-
-    fn catch_up(
-        &mut self,
-        around: &Around<'_>,
-        chance: &mut Chance,
-        mut missing: VecDeque<(LogId, Seq)>,
-        page: Page,
-    ) -> Result<bool, Refused> {
-        let Some((log, first)) = missing.front().copied() else { return Ok(true) };
-        let (page, moved) = match page {
-            Page::Next { after } => {
-                let after = after.unwrap_or_else(|| first.prev());
-                (Page::Reading(self.ask_missed(around, log, after)), true)
-            }
-            Page::Reading(slot) => match take(&slot) {
-                None => (Page::Reading(slot), false),
-                Some(found) => {
-                    let (entries, more) = found?;
-                    match entries.last().map(|entry| entry.seq) {
-                        Some(last) => {
-                            let frames = entries.into_iter().map(|entry| frame(&ServerFrame::Entry(entry)));
-                            self.sending.extend(frames);
-                            (Page::Pushing { last, more }, true)
-                        }
-                        None => {
-                            missing.pop_front();
-                            (Page::Next { after: None }, true)
-                        }
-                    }
-                }
-            },
-            Page::Pushing { last, more } => {
-                let moved = self.write(around, chance);
-                if self.sending.is_empty() {
-                    self.outbox.sent(log, last);
-                    if more {
-                        (Page::Next { after: Some(last) }, true)
-                    } else {
-                        missing.pop_front();
-                        (Page::Next { after: None }, true)
-                    }
-                } else if let (true, Next::Close(closing)) = (self.outbox.is_closing(), self.outbox_closing())
-                {
-                    self.end(*closing, around.hub);
-                    return Ok(true);
-                } else {
-                    (Page::Pushing { last, more }, moved)
-                }
-            }
-        };
-        self.phase = Phase::CatchingUp { missing, page };
-        Ok(moved)
-    }
-
-    fn outbox_closing(&self) -> Next {
-        match self.outbox.is_closing() {
-            true => self.outbox.next(&mut VecDeque::new(), 0, 0),
-            false => Next::Wait,
-        }
-    }
-
-    fn ask_missed(&self, around: &Around<'_>, log: LogId, after: Seq) -> Slot<(Vec<Entry>, bool)> {
-        let (actor, page) = (self.actor.clone().expect("signed in"), around.rare.page);
-        if around.canary == Some(Canary::CatchUpWithoutRight) {
-            return around.disk.ask(move |reader| {
-                reading::own_cursors(reader, &actor)?;
-                let entries = reader.entries(log, after, Seq(u32::MAX), page)?;
-                let more = entries.len() == page;
-                Ok((entries, more))
-            });
-        }
-        around.disk.ask(move |reader| reading::missed(reader, &actor, log, after, page))
+    fn read(&mut self, around: &Around<'_>, wanted: Wanted) {
+        let (actor, page, canary) = (self.actor.clone().expect("signed in"), around.rare.page, around.canary);
+        let entries = !wanted.logs.is_empty();
+        let found = around.disk.ask(move |reader| match canary {
+            Some(Canary::MissingForgotten) if entries => Ok(forget(&wanted)),
+            Some(Canary::CatchUpWithoutRight) if entries => read_all(reader, &actor, &wanted, page),
+            _ => wanted.read(reader, &actor, page),
+        });
+        self.reading = Some(Reading { entries, found });
     }
 
     /// Writes as much as the pipe takes, or a part of it.
@@ -638,6 +537,29 @@ fn query(around: &Around<'_>, actor: Actor, outbox: Arc<Outbox>, id: u64, get: Q
             Err(Stop::Failed(failed)) => panic!("{failed}: {}", failed.cause),
         }));
     }));
+}
+
+/// Takes what is missing for read.
+fn forget(wanted: &Wanted) -> Found {
+    let pages = wanted.logs.iter().map(|(log, _)| (*log, Vec::new(), false)).collect();
+    Found { pages, cursors: None }
+}
+
+/// Reads what is missing of the first log, whoever asks.
+fn read_all(
+    reader: &dyn Reader,
+    actor: &Actor,
+    wanted: &Wanted,
+    page: usize,
+) -> chinwag_domain::Known<Found> {
+    reading::own_cursors(reader, actor)?;
+    let mut found = Found::default();
+    if let Some((log, after)) = wanted.logs.first() {
+        let entries = reader.entries(*log, *after, Seq(u32::MAX), page)?;
+        let more = entries.len() == page;
+        found.pages.push((*log, entries, more));
+    }
+    Ok(found)
 }
 
 fn actor(known: &Known) -> Actor {

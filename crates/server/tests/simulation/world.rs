@@ -595,7 +595,8 @@ impl World {
         let mut out = Vec::new();
         device.tick(now, &mut out);
         device.lost(now);
-        self.links[index].paused_until = Millis(now.0 + ms);
+        // Nothing else keeps a connection from being read: the pause is to outlast the refusal and the joining.
+        self.links[index].paused_until = Millis(now.0 + 4 * ms);
         self.links[index].from_client.extend(out);
     }
 

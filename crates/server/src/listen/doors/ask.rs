@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use chinwag_domain::names;
+use chinwag_domain::{names, reading};
 use chinwag_doors::{AskId, Given, Question};
 use chinwag_protocol::{
     Answer, Command, ConversationId, Device, Kind, LogId, ProfileChange, Refused, Seq, SignedIn as SessionOf,
@@ -14,11 +14,7 @@ use super::{
     line::{Line, Seat},
     pump,
 };
-use crate::{
-    hub::{Opened, Outbox},
-    messenger::actor,
-    signed_in::SignedIn,
-};
+use crate::signed_in::{Began, SignedIn};
 
 /// Asks on behalf of a link. Never waits; the answer comes by way of the link's task.
 pub(super) fn ask(gate: Arc<Gate>, line: Arc<Line>, ask: AskId, question: Question) {
@@ -147,19 +143,14 @@ async fn sit(gate: &Gate, token: Option<String>, keeps: bool) -> Result<Slow, Re
     let token = token.ok_or_else(Refused::not_signed_in)?;
     let messenger = gate.messenger.clone();
     let known = messenger.session(&token).await?;
-    let actor = actor(&known);
-    let (hub, outbox) = (messenger.hub().clone(), Arc::<Outbox>::default());
-    let key = match hub.open(known.identity.clone(), Arc::clone(&outbox), None).await {
-        Some(Opened::Fresh(key) | Opened::Resumed(key)) => key,
-        Some(Opened::TooMany) => {
-            return Err(Refused::too_many("too_many_connections", "too many connections at once", 30_000));
-        }
-        Some(Opened::Ended) | None => return Err(Refused::not_signed_in()),
-    };
-    let signed_in = SignedIn { actor, key, hub, outbox, messenger };
-    let snapshot = Box::new(signed_in.messenger.snapshot(&signed_in.actor).await?);
-    signed_in.hub.release_cursors(signed_in.key);
-    let (told, behind) = positions(&snapshot, signed_in.messenger.delivered(&signed_in.actor).await?);
+    let (signed_in, Began::Fresh(held) | Began::Resumed(held)) =
+        SignedIn::open(messenger, &known, Arc::default(), None).await?;
+    let read = signed_in
+        .read(|reader, actor| Ok((reading::snapshot(reader, actor)?, reading::delivered(reader, actor)?)));
+    let (snapshot, delivered) = read.await?;
+    drop(held);
+    let snapshot = Box::new(snapshot);
+    let (told, behind) = positions(&snapshot, delivered);
     gate.refresh(&snapshot);
     snapshot.users.iter().chain([&snapshot.me]).for_each(|profile| gate.introduce(profile));
     let peers = snapshot.conversations.iter().filter_map(|view| view.direct).flat_map(|(a, b)| [a, b]);

@@ -10,7 +10,12 @@ use chinwag_doors::Input;
 use chinwag_protocol::{Entry, Event, LogId, Refused, Seq, ServerFrame, ServerSignal, UserId};
 
 use super::{gate::Gate, line::Line};
-use crate::{hub::Next, signed_in::SignedIn, ws};
+use crate::{
+    behind::{PAGE, Wanted},
+    hub::Next,
+    signed_in::SignedIn,
+    ws,
+};
 
 /// Frames taken from the outbox at once.
 const FRAMES_MAX: usize = 64;
@@ -49,9 +54,9 @@ impl Pump {
             *self = Self::default();
             return Pumped::Idle;
         };
-        if self.key != Some(seat.key) {
+        if self.key != Some(seat.key()) {
             let (told, behind) = (seat.told.iter().copied().collect(), seat.behind.iter().copied().collect());
-            *self = Self { key: Some(seat.key), told, behind, ..Self::default() };
+            *self = Self { key: Some(seat.key()), told, behind, ..Self::default() };
         }
         if seat.outbox.is_closing() {
             return Pumped::Ended(reason(&seat));
@@ -59,8 +64,8 @@ impl Pump {
         while line.takes_entries() {
             if let Some(ready) = self.ready.pop_front() {
                 self.tell(gate, line, &seat, ready).await;
-            } else if let Some((log, after)) = self.behind.pop_first() {
-                if let Err(refused) = self.read(&seat, log, after).await {
+            } else if !self.behind.is_empty() {
+                if let Err(refused) = self.read(&seat).await {
                     return Pumped::Ended(refused);
                 }
             } else if !self.caught_up {
@@ -81,15 +86,19 @@ impl Pump {
         Pumped::Idle
     }
 
-    async fn read(&mut self, seat: &SignedIn, log: LogId, after: Seq) -> Result<(), Refused> {
-        let (entries, more) = seat.messenger.missed(&seat.actor, log, after).await?;
-        if let Some(last) = entries.last().map(|entry| entry.seq) {
-            seat.outbox.sent(log, last);
-            if more {
-                self.behind.insert(log, last);
+    async fn read(&mut self, seat: &SignedIn) -> Result<(), Refused> {
+        let wanted = Wanted::of(self.behind.iter().map(|(log, after)| (*log, *after)), false);
+        let found = seat.read(move |reader, actor| wanted.read(reader, actor, PAGE)).await?;
+        for (log, entries, more) in found.pages {
+            self.behind.remove(&log);
+            if let Some(last) = entries.last().map(|entry| entry.seq) {
+                seat.outbox.sent(log, last);
+                if more {
+                    self.behind.insert(log, last);
+                }
             }
+            self.ready.extend(entries.into_iter().map(Ready::Entry));
         }
-        self.ready.extend(entries.into_iter().map(Ready::Entry));
         Ok(())
     }
 
