@@ -303,6 +303,7 @@ impl Client {
             940..965 => self.lose(),
             965..975 => {
                 let stall = 200 + self.random.below(1_500);
+                self.note(What::Stall);
                 return Some(Instant::now() + Duration::from_millis(stall));
             }
             _ => self.ping(),

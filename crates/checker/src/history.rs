@@ -44,6 +44,8 @@ pub enum What {
     CaughtUp,
     /// The connection is gone.
     Cut,
+    /// The client reads nothing for a while, on purpose: what it asked before is answered, but not yet heard.
+    Stall,
     /// Something is asked. `call` numbers the questions of a client.
     Invoke {
         /// Its number.
@@ -335,7 +337,8 @@ pub fn read(from: impl BufRead) -> io::Result<Vec<Record>> {
     from.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
-/// How long messages waited for their answer: the median, and what 99 in 100 stayed below, in milliseconds.
+/// How long messages waited for their answer: the median, and what 99 in 100 stayed below, in milliseconds. Those
+/// whose author did not listen meanwhile say nothing about the server.
 pub fn latencies_ms(records: &[Record]) -> Option<(u64, u64)> {
     let mut asked = HashMap::new();
     let mut took = Vec::new();
@@ -347,9 +350,36 @@ pub fn latencies_ms(records: &[Record]) -> Option<(u64, u64)> {
             What::Ok { call, seq: Some(_), .. } => {
                 took.extend(asked.remove(&(record.client, *call)).map(|at| (record.ts_mono - at) / 1000));
             }
+            What::Stall => asked.retain(|(client, _), _| *client != record.client),
             _ => {}
         }
     }
     took.sort_unstable();
     Some((*took.get(took.len() / 2)?, *took.get(took.len() * 99 / 100)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_listen_says_nothing_about_waiting() {
+        let history = History::default();
+        let post = |client, call| {
+            let (client_id, body_hash) = (String::new(), String::new());
+            let op = Op::Post { conversation: 1, client_id, body_hash, seen: 0 };
+            history.note(client, 1, 1, What::Invoke { call, op });
+        };
+        let answered = |client, call| {
+            history.note(client, 1, 1, What::Ok { call, seq: Some(1), page: None, more: false });
+        };
+        post(1, 1);
+        history.note(1, 1, 1, What::Stall);
+        answered(1, 1);
+        assert_eq!(latencies_ms(&history.records()), None);
+        post(2, 2);
+        history.note(1, 1, 1, What::Stall);
+        answered(2, 2);
+        assert!(latencies_ms(&history.records()).is_some(), "another one did");
+    }
 }

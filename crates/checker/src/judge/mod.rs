@@ -122,6 +122,7 @@ pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
             What::Fail { .. } => "refused",
             What::Info { .. } => "unknown",
             What::Entry { .. } => "heard",
+            What::Stall => "stalls",
             What::Crash => "crashes",
             What::Final { log, .. } => {
                 report.count("logged", log.len());
