@@ -62,7 +62,7 @@ impl Memory {
             if let (LogId::Conversation(id), Event::Message(body)) = (entry.log, &entry.event) {
                 let read = Position { seq: entry.seq, messages: body.number };
                 let cursor = self.cursors.entry((id, entry.by)).or_default();
-                *cursor = Cursor { delivered: cursor.delivered.max(entry.seq), read };
+                cursor.read = read;
             }
         }
         for change in changes {

@@ -215,12 +215,12 @@ impl State {
         *cursor
     }
 
-    /// What was committed: the authors have read what they wrote.
+    /// What was committed: the authors have read what they wrote. Nothing before it is delivered by that.
     pub(super) fn advance(&mut self, entries: &[Arc<Entry>]) {
         for entry in entries {
             if let (LogId::Conversation(conversation), Event::Message(body)) = (entry.log, &entry.event) {
                 let read = Position { seq: entry.seq, messages: body.number };
-                self.move_cursor(conversation, entry.by, Cursor { delivered: entry.seq, read });
+                self.move_cursor(conversation, entry.by, Cursor { delivered: Seq::ZERO, read });
             }
         }
     }

@@ -68,9 +68,11 @@ impl Tell for Telling {
                 None => grown.push((entry.log, entry.seq)),
             }
             if let (LogId::Conversation(conversation), Event::Message(body)) = (entry.log, &entry.event) {
-                // What one wrote oneself is read.
+                // What one wrote oneself is read. What came before it need not have reached the program one wrote it
+                // with: an old one may be told late what waited, so nothing is delivered by it.
                 let read = Position { seq: entry.seq, messages: body.number };
-                self.beside.cursors.advance((conversation, entry.by), Cursor { delivered: entry.seq, read });
+                let cursor = Cursor { delivered: Seq::ZERO, read };
+                self.beside.cursors.advance((conversation, entry.by), cursor);
             }
         }
         // All at once, so that the index never knows one part of a batch without the other.

@@ -66,7 +66,7 @@ on_every_engine! {
         two_people_register_and_talk;
     cursors:
         c1_cursors_only_go_forward
-        what_one_wrote_is_read;
+        what_one_wrote_is_read_and_delivers_nothing_before_it;
     order:
         o1_commits_are_published_in_order
         a_reading_sees_one_state
