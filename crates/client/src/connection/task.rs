@@ -244,6 +244,8 @@ impl Task {
                 }
                 *self.shared.state() = Some(new);
                 self.changed = true;
+                // At once: a program that is killed soon must go on from here the next time, not from where it starts.
+                self.save_cache();
                 self.backlog.push_back(Happening::Fresh { skipped });
                 self.ask_owed(link, talk).await
             }
