@@ -305,7 +305,7 @@ impl Link {
 
     /// One frame of a signed-in client.
     fn frame(&mut self, signed_in: &SignedIn, text: &str) -> Result<(), End> {
-        let pause = self.pace.frame();
+        let pause = self.pace.frames(1);
         self.slow_down(pause);
         match json::decode::<ClientFrame>(text.as_bytes()) {
             Ok(ClientFrame::Command { id, command }) => self.command(signed_in, id, command),

@@ -217,14 +217,14 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A frame came: how long to pause before reading on.
-    pub fn frame(&mut self) -> Duration {
-        owe(&mut self.frames, &self.limits.frames_per_connection, millis_since(self.started))
+    /// Frames came: how long to pause before reading on.
+    pub fn frames(&mut self, count: u32) -> Duration {
+        owe(&mut self.frames, &self.limits.frames_per_connection, millis_since(self.started), count)
     }
 
     /// A ping came: how long to pause before reading on.
     pub fn ping(&mut self) -> Duration {
-        owe(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started))
+        owe(&mut self.pings, &self.limits.pings_per_connection, millis_since(self.started), 1)
     }
 }
 
@@ -265,8 +265,8 @@ impl<K: Hash + Eq + Copy> Counter<K> {
     }
 }
 
-fn owe(bucket: &mut Bucket, rate: &Rate, now: u64) -> Duration {
-    Duration::from_millis(bucket.owe(rate, now, 1).into())
+fn owe(bucket: &mut Bucket, rate: &Rate, now: u64, count: u32) -> Duration {
+    Duration::from_millis(bucket.owe(rate, now, count).into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -451,7 +451,7 @@ mod tests {
             assert_eq!(limiter.pause_for(UserId(1), &post_in(1)), Duration::ZERO);
         }
         let mut pace = limiter.pace();
-        assert_eq!((0..10_000).map(|_| pace.frame()).max(), Some(Duration::ZERO));
+        assert_eq!((0..10_000).map(|_| pace.frames(1)).max(), Some(Duration::ZERO));
     }
 
     #[test]

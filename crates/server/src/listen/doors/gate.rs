@@ -140,6 +140,26 @@ impl Gate {
         }
     }
 
+    /// Tells the door bytes that came on a link. Each thing that it does for that link because of them is paid for as a
+    /// frame, for a piece of a stream may hold many requests; a piece that leads to nothing is one.
+    pub(super) fn hear(&self, line: &Line, bytes: &[u8]) {
+        let mut inner = self.lock();
+        if !inner.links.contains_key(&line.id) {
+            return;
+        }
+        inner.door.handle(Input::Bytes { link: line.id, bytes }, self.now());
+        let mut frames = 0;
+        while let Some(output) = inner.door.poll() {
+            frames += u32::from(matches!(
+                &output,
+                Output::Send { link, .. } | Output::Ask { link, .. } | Output::Signal { link, .. } if *link == line.id
+            ));
+            self.obey(&inner, output);
+        }
+        drop(inner);
+        line.pay(frames.max(1));
+    }
+
     fn tell_to(&self, inner: &mut Inner, input: Input<'_>) {
         inner.door.handle(input, self.now());
         while let Some(output) = inner.door.poll() {

@@ -225,9 +225,9 @@ impl Line {
         }
     }
 
-    /// Pays for one piece of input.
-    pub(super) fn pay(&self) {
-        let pause = lock(&self.pace).pace.frame();
+    /// Pays for so many frames that came in.
+    pub(super) fn pay(&self, frames: u32) {
+        let pause = lock(&self.pace).pace.frames(frames);
         self.slow_down(pause);
     }
 

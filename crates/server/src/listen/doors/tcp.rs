@@ -105,8 +105,9 @@ impl Link<'_> {
     async fn serve(&mut self, dialled: bool) -> io::Result<()> {
         let (gate, line) = (self.gate, self.line);
         let mut pump = Pump::default();
-        let mut heard_at = Instant::now();
-        let mut wrote_at = heard_at;
+        // Not since something was said: a byte now and then would keep a link for ever.
+        let mut signed_out_at = Instant::now();
+        let mut wrote_at = signed_out_at;
         loop {
             while let Some((ask, result)) = line.next_answer() {
                 gate.answer(line.id, ask, result);
@@ -129,11 +130,12 @@ impl Link<'_> {
             if line.is_over() {
                 return self.say_goodbye().await;
             }
+            if dialled || line.seat().is_some() {
+                signed_out_at = now;
+            }
             let pause = line.pause(now);
             let mut deadline = now + Duration::from_secs(3_600);
-            if !dialled && line.seat().is_none() {
-                deadline = deadline.min(heard_at + SIGN_IN_WITHIN);
-            }
+            deadline = deadline.min(signed_out_at + SIGN_IN_WITHIN);
             if !self.writing.is_empty() {
                 deadline = deadline.min(wrote_at + WRITE_WITHIN);
             }
@@ -159,7 +161,6 @@ impl Link<'_> {
                 ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
                     if ready?.is_readable() && pause.is_none() {
                         self.read()?;
-                        heard_at = Instant::now();
                     }
                 }
                 () = line.stirred.notified() => {}
@@ -173,8 +174,7 @@ impl Link<'_> {
         READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
-                self.line.pay();
-                self.gate.tell(self.line.id, Input::Bytes { link: self.line.id, bytes: &buffer[..count] });
+                self.gate.hear(self.line, &buffer[..count]);
                 Ok(())
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),

@@ -63,8 +63,7 @@ pub(super) async fn listen(gate: Arc<Gate>, socket: Arc<UdpSocket>) {
                     metrics::counter!("chinwag_datagrams_dropped_total").increment(1);
                     continue;
                 }
-                line.pay();
-                gate.tell(line.id, Input::Bytes { link: line.id, bytes: &buffer[..count] });
+                gate.hear(&line, &buffer[..count]);
             }
             Ok(_) => metrics::counter!("chinwag_datagrams_dropped_total").increment(1),
             // An earlier datagram of ours came back as unreachable: that peer's own business.

@@ -256,9 +256,8 @@ impl Link<'_> {
                 said = self.said.recv(), if pause.is_none() => {
                     let said = said?;
                     handle.waiting_bytes.fetch_sub(said.len(), Ordering::Relaxed);
-                    line.pay();
                     heard_at = Instant::now();
-                    gate.tell(line.id, Input::Bytes { link: line.id, bytes: &said });
+                    gate.hear(line, &said);
                 }
                 Some((number, arrived)) = self.acknowledged.next() => {
                     if arrived {
