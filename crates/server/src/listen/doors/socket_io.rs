@@ -10,10 +10,11 @@ mod link;
 use std::{
     collections::HashMap,
     convert::Infallible,
+    fmt::Display,
     future::{Ready, ready},
     net::SocketAddr,
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -33,7 +34,7 @@ use socketioxide::{
     ParserConfig, SocketIo, adapter::LocalAdapter, handler::ConnectHandler, service::SocketIoService,
     socket::Socket,
 };
-use socketioxide_core::Value;
+use socketioxide_core::{Sid, Value};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::{Instant, sleep_until, timeout},
@@ -124,13 +125,18 @@ pub(super) async fn listen(gate: Arc<Gate>, listener: TcpListener, shared: Share
     io.close().await;
 }
 
-/// The connections of the engine, by the id that their clients name them with.
+/// The connections of the engine, by the id that their clients name them with. A handle is kept by the engine's
+/// socket and the link's task, and takes its place here along when both let go of it.
 #[derive(Clone, Default)]
-struct Links(Arc<Mutex<HashMap<String, Arc<Handle>>>>);
+struct Links(Arc<Mutex<HashMap<Sid, Weak<Handle>>>>);
 
 impl Links {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Handle>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Sid, Weak<Handle>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, sid: Sid) -> Option<Arc<Handle>> {
+        self.lock().get(&sid).and_then(Weak::upgrade)
     }
 }
 
@@ -144,25 +150,34 @@ struct Connect {
 /// Tells our handlers from those that the library makes of functions.
 enum Own {}
 
+/// Whether a client may join, and why not.
+type Joins<'a> = Pin<Box<dyn Future<Output = Result<(), Box<dyn Display + Send>>> + Send + 'a>>;
+
 impl ConnectHandler<LocalAdapter, Own> for Connect {
-    fn call(&self, socket: Arc<Socket>, _auth: Option<Value>) {
+    /// Before the client is told that it has joined, after which it speaks at once: what came before there was
+    /// somebody to take it would be lost.
+    fn call_middleware<'a>(&'a self, socket: Arc<Socket>, _auth: &'a Option<Value>) -> Joins<'a> {
         let Some(Peer(peer)) = socket.req_parts().extensions.get::<Peer>().copied() else {
             // Every request has it; without it nobody would be counted.
+            return Box::pin(ready(Err(Box::new("from nowhere") as Box<dyn Display + Send>)));
+        };
+        let handle = Handle::new(peer, socket.id, self.links.clone());
+        self.links.lock().insert(socket.id, Arc::downgrade(&handle));
+        let gone = handle.gone.clone();
+        socket.on_disconnect(async move || gone.cancel());
+        socket.on_fallback(Events::new(handle));
+        Box::pin(ready(Ok(())))
+    }
+
+    fn call(&self, socket: Arc<Socket>, _auth: Option<Value>) {
+        let handle = self.links.get(socket.id);
+        let Some((handle, said)) = handle.and_then(|handle| Some((Arc::clone(&handle), handle.said()?)))
+        else {
             let _ = socket.disconnect();
             return;
         };
-        let sid = socket.id.to_string();
-        let (handle, said) = Handle::new(peer.ip());
-        self.links.lock().insert(sid.clone(), Arc::clone(&handle));
-        // At once, before anything of the client can be read: "event handlers are registered".
-        socket.on_fallback(Events::new(Arc::clone(&handle)));
-        let gone = handle.gone.clone();
-        socket.on_disconnect(async move || gone.cancel());
-        let (gate, links) = (Arc::clone(&self.gate), self.links.clone());
-        self.gate.tasks.spawn(async move {
-            link::run(&gate, socket, &handle, said, peer).await;
-            links.lock().remove(&sid);
-        });
+        let gate = Arc::clone(&self.gate);
+        self.gate.tasks.spawn(async move { link::run(&gate, socket, &handle, said).await });
     }
 }
 
@@ -248,8 +263,8 @@ impl Site {
             .uri()
             .query()
             .and_then(|query| query.split('&').find_map(|part| part.strip_prefix("sid=")));
-        let handle = sid.and_then(|sid| self.links.lock().get(sid).cloned());
-        if handle.as_ref().is_some_and(|handle| handle.ip != self.peer.ip()) {
+        let handle = sid.and_then(|sid| sid.parse().ok()).and_then(|sid| self.links.get(sid));
+        if handle.as_ref().is_some_and(|handle| handle.peer.ip() != self.peer.ip()) {
             // Its id is all that a connection is known by, so it is good from one address only.
             return (StatusCode::BAD_REQUEST, Json(json!({"code": "1", "message": "Session ID unknown"})))
                 .into_response();

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     future::Future,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -25,14 +25,14 @@ use socketioxide::{
     handler::{FromMessageParts, MessageHandler},
     socket::Socket,
 };
-use socketioxide_core::Value;
+use socketioxide_core::{Sid, Value};
 use tokio::{
     sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::Own;
+use super::{Links, Own};
 use crate::listen::doors::{
     gate::Gate,
     line::Line,
@@ -65,10 +65,14 @@ const BROKEN_POLL_AGAIN_WITHIN: Duration = Duration::from_secs(2);
 
 /// What the engine's side knows of a link.
 pub(super) struct Handle {
-    pub(super) ip: IpAddr,
+    pub(super) peer: SocketAddr,
+    sid: Sid,
+    links: Links,
     /// The connection is gone, or is to go.
     pub(super) gone: CancellationToken,
     say: mpsc::Sender<Vec<u8>>,
+    /// What is said, for the link.
+    said: Mutex<Option<mpsc::Receiver<Vec<u8>>>>,
     waiting_bytes: AtomicUsize,
     /// Who waits for an answer to an event, by a number of ours: clients may use the same number twice.
     answers: Mutex<BTreeMap<u64, AckSender>>,
@@ -79,20 +83,27 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(ip: IpAddr) -> (Arc<Self>, mpsc::Receiver<Vec<u8>>) {
+    pub(super) fn new(peer: SocketAddr, sid: Sid, links: Links) -> Arc<Self> {
         let (say, said) = mpsc::channel(AHEAD_MAX);
-        let handle = Self {
-            ip,
+        Arc::new(Self {
+            peer,
+            sid,
+            links,
             gone: CancellationToken::new(),
             say,
+            said: Mutex::new(Some(said)),
             waiting_bytes: AtomicUsize::new(0),
             answers: Mutex::default(),
             numbers: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             poll_broke: AtomicBool::new(false),
             poll_over: Notify::new(),
-        };
-        (Arc::new(handle), said)
+        })
+    }
+
+    /// What is said, once.
+    pub(super) fn said(&self) -> Option<mpsc::Receiver<Vec<u8>>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn answers(&self) -> MutexGuard<'_, BTreeMap<u64, AckSender>> {
@@ -103,6 +114,16 @@ impl Handle {
     pub(super) fn poll(self: Arc<Self>) -> Poll {
         self.polls.fetch_add(1, Ordering::Relaxed);
         Poll { handle: self, answered: false }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut links = self.links.lock();
+        // A client may leave and join again on one connection: then the place is another handle's.
+        if links.get(&self.sid).is_some_and(|handle| handle.strong_count() == 0) {
+            links.remove(&self.sid);
+        }
     }
 }
 
@@ -162,14 +183,8 @@ impl MessageHandler<LocalAdapter, Own> for Events {
 }
 
 /// Runs a link to its end.
-pub(super) async fn run(
-    gate: &Gate,
-    socket: Arc<Socket>,
-    handle: &Handle,
-    said: mpsc::Receiver<Vec<u8>>,
-    peer: SocketAddr,
-) {
-    let line = gate.open(peer, None);
+pub(super) async fn run(gate: &Gate, socket: Arc<Socket>, handle: &Handle, said: mpsc::Receiver<Vec<u8>>) {
+    let line = gate.open(handle.peer, None);
     let mut link = Link {
         gate,
         line: &line,
@@ -184,6 +199,8 @@ pub(super) async fn run(
         link.write();
     }
     let _ = socket.disconnect();
+    // They keep the socket, which keeps the handle, which keeps them.
+    handle.answers().clear();
     gate.closed(&line);
 }
 
