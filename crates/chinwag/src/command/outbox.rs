@@ -101,7 +101,10 @@ pub(crate) async fn deliver(
     loop {
         outbox.refresh()?;
         if let Some(fate) = outbox.outcome(client_id) {
-            return Ok(Delivered::Fate(fate.clone()));
+            let fate = fate.clone();
+            // Whoever waits for another line must not keep other processes from sending.
+            outbox.stop_sending();
+            return Ok(Delivered::Fate(fate));
         }
         let Some(wanted) = outbox.waiting().iter().find(|draft| draft.client_id == client_id) else {
             return failed("the message is no longer in the outbox");
