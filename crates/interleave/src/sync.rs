@@ -3,14 +3,20 @@
 //! Time is counted in waits: a wait for a queue that stays empty sometimes ends, and then as much time has passed as
 //! it would have taken. So a schedule replays the same whatever the machine is busy with.
 
-use std::{cell::Cell, ops::Add, sync::atomic::Ordering, time::Duration};
+use std::{
+    cell::Cell,
+    ops::Add,
+    sync::{LockResult, atomic::Ordering},
+    time::Duration,
+};
 
 pub use std::sync::PoisonError;
 
+use shuttle::rand::{Rng, thread_rng};
 pub use shuttle::{
     sync::{
         Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
-        atomic::{AtomicBool, AtomicUsize},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize},
     },
     thread,
 };
@@ -33,9 +39,19 @@ impl Instant {
         Self(NOW.get())
     }
 
+    /// How much of it has passed since then.
+    pub fn elapsed(&self) -> Duration {
+        NOW.get().saturating_sub(self.0)
+    }
+
     fn pass(until: Self) {
         NOW.set(NOW.get().max(until.0));
     }
+}
+
+/// Something took so long.
+pub fn pass(time: Duration) {
+    Instant::pass(Instant::now() + time);
 }
 
 impl Add<Duration> for Instant {
@@ -43,6 +59,67 @@ impl Add<Duration> for Instant {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0 + duration)
+    }
+}
+
+/// A place to wait at until somebody says that something has changed.
+#[derive(Debug, Default)]
+pub struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    /// Nobody waits here yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits to be woken.
+    ///
+    /// # Errors
+    /// If somebody panicked while he held the lock.
+    pub fn wait<'g, T>(&self, guard: MutexGuard<'g, T>) -> LockResult<MutexGuard<'g, T>> {
+        self.0.wait(guard)
+    }
+
+    /// Waits to be woken when something is no longer so.
+    ///
+    /// # Errors
+    /// If somebody panicked while he held the lock.
+    pub fn wait_while<'g, T>(
+        &self,
+        guard: MutexGuard<'g, T>,
+        condition: impl FnMut(&mut T) -> bool,
+    ) -> LockResult<MutexGuard<'g, T>> {
+        self.0.wait_while(guard, condition)
+    }
+
+    /// Waits to be woken or for so long, which is sometimes over at once and sometimes never: a wake-up that is lost
+    /// must not be hidden by the clock. Whether time was up is not told.
+    ///
+    /// # Errors
+    /// If somebody panicked while he held the lock.
+    pub fn wait_timeout<'g, T>(
+        &self,
+        guard: MutexGuard<'g, T>,
+        at_most: Duration,
+    ) -> LockResult<(MutexGuard<'g, T>, ())> {
+        if thread_rng().gen_ratio(1, 4) {
+            pass(at_most);
+            return Ok((guard, ()));
+        }
+        match self.0.wait(guard) {
+            Ok(guard) => Ok((guard, ())),
+            Err(poisoned) => Err(PoisonError::new((poisoned.into_inner(), ()))),
+        }
+    }
+
+    /// Wakes one of those who wait.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Wakes all who wait.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
     }
 }
 

@@ -106,7 +106,11 @@ fn talk(world: &World, client: &mut Client, plan: Plan, actor: &Actor, outbox: &
             }
             Next::CatchUp(missing) => {
                 if world.broken != Broken::MissingForgotten {
-                    heard += catch_up(world, client, actor, outbox, missing);
+                    match catch_up(world, client, actor, outbox, missing) {
+                        Some(told) => heard += told,
+                        // Whose session has ended may not read, and hears no more.
+                        None => return End::Refused,
+                    }
                 }
             }
             Next::Close(_) => return End::Closed,
@@ -121,8 +125,14 @@ fn talk(world: &World, client: &mut Client, plan: Plan, actor: &Actor, outbox: &
     }
 }
 
-/// Reads what the outbox dropped; how many entries that were.
-fn catch_up(world: &World, client: &mut Client, actor: &Actor, outbox: &Outbox, missing: Missing) -> usize {
+/// Reads what the outbox dropped; how many entries that were, or nothing if it may not be read any more.
+fn catch_up(
+    world: &World,
+    client: &mut Client,
+    actor: &Actor,
+    outbox: &Outbox,
+    missing: Missing,
+) -> Option<usize> {
     let mut heard = 0;
     for (log, first) in missing {
         let mut after = first.prev();
@@ -136,12 +146,11 @@ fn catch_up(world: &World, client: &mut Client, actor: &Actor, outbox: &Outbox, 
                 }
                 _ => reading::missed(reader, &actor_there, log, after, PAGE),
             });
-            // Whose session has ended is told so by the outbox.
-            let Ok((entries, more)) = page else { return heard };
+            let (entries, more) = page.ok()?;
             let Some(last) = entries.last().map(|entry| entry.seq) else { break };
             // The rest of a page is not written once the outbox is closing.
             if outbox.is_closing() {
-                return heard;
+                return Some(heard);
             }
             for entry in &entries {
                 client.hear(world, actor, entry);
@@ -154,7 +163,7 @@ fn catch_up(world: &World, client: &mut Client, actor: &Actor, outbox: &Outbox, 
             }
         }
     }
-    heard
+    Some(heard)
 }
 
 fn look_where(world: &World, client: &mut Client) {

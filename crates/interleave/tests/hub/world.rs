@@ -12,6 +12,7 @@ use chinwag_domain::{
     rules,
 };
 use chinwag_interleave::{
+    disk::{self, Disk, Faults, Parts},
     hub::{self, Hub, Identity, Inbox},
     memory::{self, MemoryStore},
     sessions::{Known, Sessions},
@@ -47,7 +48,7 @@ const AFTER: usize = 2;
 pub(crate) struct World {
     pub(crate) broken: Broken,
     pub(crate) hub: Hub,
-    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) sessions: Arc<Sessions>,
     noted: Mutex<Noted>,
     changed: Condvar,
@@ -157,14 +158,14 @@ impl Publish for Publisher {
 }
 
 /// What the server knows before anything begins: two people in a conversation, one of them signed in twice.
-struct Template {
-    state: memory::State,
-    anna: Actor,
-    ben: Actor,
+pub(crate) struct Template {
+    pub(crate) state: memory::State,
+    pub(crate) anna: Actor,
+    pub(crate) ben: Actor,
     lost: SessionId,
 }
 
-fn template() -> &'static Template {
+pub(crate) fn template() -> &'static Template {
     static TEMPLATE: OnceLock<Template> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let mut state = memory::State::default();
@@ -213,23 +214,37 @@ fn create(name: &str) -> Command {
     serde_json::from_value(json).expect("a command of the protocol")
 }
 
-fn post(number: usize) -> Command {
+pub(crate) fn post(number: usize) -> Command {
     let json = serde_json::json!({"post": {
         "conversation": ROOM, "client_id": format!("message-{number}"), "text": format!("{number:0>150}")
     }});
     serde_json::from_value(json).expect("a command of the protocol")
 }
 
+/// Over which store the world is built.
+#[derive(Clone, Copy)]
+pub(crate) enum Engine {
+    Memory,
+    Disk,
+}
+
 /// One schedule.
-pub(crate) fn live(broken: Broken) {
+pub(crate) fn live(broken: Broken, engine: Engine) {
     let Template { state, anna, ben, lost } = template();
     let (hub, inbox) = hub::channel();
     let sessions = Arc::<Sessions>::default();
     let publisher = Publisher { broken, hub: hub.clone(), sessions: sessions.clone() };
     let clock = Arc::new(|| Millis(2_000));
     let decide = Arc::new(rules::decide);
-    let store =
-        Arc::new(MemoryStore::beginning_with(state.clone(), decide, clock.clone(), Arc::new(publisher), 64));
+    let (state, disk) = (state.clone(), Disk::new(Faults::default()));
+    let (publish, there): (Arc<dyn Publish>, _) = (Arc::new(publisher), places(&state));
+    let store: Arc<dyn Store> = match engine {
+        Engine::Memory => Arc::new(MemoryStore::beginning_with(state, decide, clock.clone(), publish, 64)),
+        Engine::Disk => {
+            let disk = disk.clone();
+            disk::engine::open(Parts { state, decide, clock: clock.clone(), publish, disk, queue: 64 })
+        }
+    };
     let mut hub_state = Inbox::load(&*store).expect("the hub can be loaded");
     // So little that resuming and falling behind both have to ask the store.
     hub_state.bound_catching_up(2, 1_000);
@@ -238,7 +253,7 @@ pub(crate) fn live(broken: Broken) {
     let (noted, changed) = (Mutex::default(), Condvar::new());
     let world = Arc::new(World { broken, hub, store, sessions, noted, changed });
 
-    let begun = places(state);
+    let begun = there;
     let connections = [
         connect(&world, begun.clone(), Plan { token: ANNA, resume: false, cut_after: usize::MAX }),
         connect(&world, begun.clone(), Plan { token: BEN, resume: true, cut_after: 2 }),
@@ -274,6 +289,9 @@ pub(crate) fn live(broken: Broken) {
     assert!(world.sessions.find(&[LOST; 32]).is_err(), "cache: an ended session is still remembered");
     world.hub.stop();
     hub_thread.join().unwrap();
+    // What is left of the store ends here.
+    drop(world);
+    assert_eq!(disk.complaints(), Vec::<String>::new());
 }
 
 /// What a client has that has been there all the time.

@@ -142,9 +142,12 @@ impl<B: Base> Queue<B> {
                 }
                 Err(RecvTimeoutError::Timeout) => self.base.idle(),
                 Err(RecvTimeoutError::Disconnected) => {
-                    // Telling moves the cursors of authors, and these are yet to be written.
-                    self.syncs.finish();
-                    return self.base.finish();
+                    // Telling moves the cursors of authors, and these are yet to be written. To a disk that has failed
+                    // nothing more is.
+                    if self.syncs.finish() {
+                        self.base.finish();
+                    }
+                    return;
                 }
             }
             self.base.after(batch);

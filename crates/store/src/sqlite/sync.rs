@@ -117,9 +117,10 @@ struct State {
 }
 
 impl State {
-    /// How long to wait before another sync is begun beside those that are running.
+    /// How long to wait before another sync is begun beside those that are running. At the end nobody waits: whoever
+    /// goes last wakes nobody.
     fn pause(&self) -> Option<Duration> {
-        let began = self.began.filter(|_| self.running > 0)?;
+        let began = self.began.filter(|_| self.running > 0 && !self.ending)?;
         #[cfg(feature = "canaries")]
         if crate::canary::is(crate::canary::Canary::OneSyncAtATime) {
             return Some(Duration::from_millis(1));
@@ -215,12 +216,13 @@ impl Syncs {
         Ok(syncs)
     }
 
-    /// Waits until everything that was committed is told.
-    pub(super) fn finish(&self) {
+    /// Waits until everything that was committed is told; `false` if it never will be.
+    pub(super) fn finish(&self) -> bool {
         let durability = &self.durability;
         let is_open =
             |state: &mut State| !state.failed && (!state.waiting.is_empty() || state.on_their_way > 0);
-        drop(durability.told.wait_while(durability.lock(), is_open));
+        let state = durability.told.wait_while(durability.lock(), is_open);
+        !state.unwrap_or_else(PoisonError::into_inner).failed
     }
 }
 

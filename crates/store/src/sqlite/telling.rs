@@ -158,7 +158,7 @@ mod tests {
         for number in 0..2_000 {
             bed.commit(number);
         }
-        bed.syncs.finish();
+        assert!(bed.syncs.finish());
         let told: Vec<(u32, bool)> = bed.told.try_iter().collect();
         assert_eq!(told, (0..2_000).map(|number| (number, true)).collect::<Vec<_>>());
         assert!(bed.durability.settle());
