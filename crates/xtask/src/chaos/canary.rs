@@ -51,6 +51,7 @@ const ALL: &[Canary] = &[
     canary("F23", "never-resumes", "was not resumed"),
     canary("F24", "no-permits", "resident +"),
     canary("F25", "limits-lifted", "may say"),
+    canary("F25D", "limits-lifted", "more than is granted"),
     canary("F26", "expires-for-good", "400 days later"),
     canary("F27", "seconds-in-32-bits", "K"),
     canary("F37", "migrates-without-journal", "killed at"),

@@ -180,7 +180,8 @@ impl Times {
         Self { p50: at(50).unwrap_or_default(), p99: at(99).unwrap_or_default() }
     }
 
-    fn worse(self, before: Self) -> bool {
+    /// Whether this is more than the row allows.
+    pub(super) fn worse(self, before: Self) -> bool {
         self.p50 > before.p50 * TIMES_WORSE + SLACK_P50 || self.p99 > before.p99 * TIMES_WORSE + SLACK_P99
     }
 }

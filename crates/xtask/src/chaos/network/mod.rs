@@ -3,6 +3,7 @@
 //! All of it stays on loopback or in network namespaces of its own, and nothing of it outlives its row.
 
 mod bystander;
+mod doors;
 mod flood;
 mod gauge;
 mod links;
@@ -29,6 +30,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario { id: "F23", what: "everybody comes back to a server that was killed", run: storms::cold },
     Scenario { id: "F24", what: "two thousand sign-ins at once", run: storms::passwords },
     Scenario { id: "F25", what: "floods of one user, one conversation, one address", run: flood::all },
+    Scenario { id: "F25D", what: "floods and idle connections at every door", run: doors::all },
 ];
 
 /// What went wrong, gathered, so that all figures are printed in any case.
