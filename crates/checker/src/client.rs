@@ -41,6 +41,24 @@ pub(crate) struct World {
     pub(crate) quiet: AtomicBool,
     pub(crate) end: AtomicBool,
     pub(crate) calls: AtomicU64,
+    /// Only new messages, short ones, that every wire can carry.
+    pub(crate) plain: bool,
+    /// Conversations in which less is said than elsewhere.
+    pub(crate) seldom: Vec<u32>,
+    /// How often the server was killed.
+    pub(crate) crashes: AtomicU64,
+}
+
+impl World {
+    /// One of these conversations.
+    pub(crate) fn choose(&self, random: &mut Random, from: &[u32]) -> u32 {
+        let chosen = random.pick(from).copied().unwrap_or_default();
+        if !self.seldom.contains(&chosen) || random.per_mille(200) {
+            return chosen;
+        }
+        let often: Vec<u32> = from.iter().copied().filter(|id| !self.seldom.contains(id)).collect();
+        random.pick(&often).copied().unwrap_or(chosen)
+    }
 }
 
 /// A conversation of the workload.
@@ -56,6 +74,8 @@ pub(crate) struct Place {
 #[derive(Default)]
 pub(crate) struct Progress {
     pub(crate) settled: bool,
+    /// Why it last had no connection, if it says so.
+    pub(crate) trouble: String,
     pub(crate) positions: BTreeMap<u32, u32>,
 }
 
@@ -79,6 +99,8 @@ pub(crate) struct Client {
     pub(crate) user: u32,
     pub(crate) session: u32,
     pub(crate) token: String,
+    /// It comes as a web page does: with this cookie instead of the token.
+    pub(crate) cookie: Option<String>,
     pub(crate) world: Arc<World>,
     pub(crate) random: Random,
     pub(crate) progress: Arc<std::sync::Mutex<Progress>>,
@@ -175,8 +197,9 @@ impl Client {
             epoch: self.link.epoch.clone(),
             positions: self.link.positions.iter().map(|(log, seq)| (*log, Seq(*seq))).collect(),
         });
-        let hello = Hello { version: PROTOCOL_VERSION, token: Some(self.token.clone()), resume };
-        let Some(mut socket) = Socket::open(self.world.address, &ClientFrame::Hello(hello)) else {
+        let token = self.cookie.is_none().then(|| self.token.clone());
+        let hello = ClientFrame::Hello(Hello { version: PROTOCOL_VERSION, token, resume });
+        let Some(mut socket) = Socket::open(self.world.address, self.cookie.as_deref(), &hello) else {
             return false;
         };
         socket.wait_at_most(Duration::from_secs(10));
@@ -294,6 +317,7 @@ impl Client {
         let place = self.place();
         match self.random.below(1000) {
             0..640 => self.say(place),
+            640..690 | 870..910 if self.world.plain => self.say(place),
             640..690 => self.change(),
             690..740 => self.react(),
             740..820 => self.move_cursor(place),
@@ -316,18 +340,22 @@ impl Client {
         let all: Vec<u32> = self.world.places.iter().map(|place| place.id).collect();
         let mine: Vec<u32> = all.iter().copied().filter(|id| self.link.mine.contains(id)).collect();
         let from = if mine.is_empty() || self.random.per_mille(40) { all } else { mine };
-        self.random.pick(&from).copied().unwrap_or_default()
+        self.world.choose(&mut self.random, &from)
     }
 
     fn say(&mut self, conversation: u32) {
         self.link.posts += 1;
         let client_id = format!("k{}-{}", self.number, self.link.posts);
-        let length =
-            if self.random.per_mille(60) { self.random.below(6_000) } else { self.random.below(400) };
+        let length = if self.random.per_mille(60) && !self.world.plain {
+            self.random.below(6_000)
+        } else {
+            self.random.below(400)
+        };
         let text = format!("{client_id} {}", "wag ".repeat(usize::try_from(length / 4).unwrap_or_default()));
         let text = text.trim_end().to_owned();
         let answered = self.link.others.iter().rev().find(|(place, _)| *place == conversation).copied();
-        let reply_to = answered.filter(|_| self.random.per_mille(100)).map(|(_, seq)| Seq(seq));
+        let reply_to =
+            answered.filter(|_| !self.world.plain && self.random.per_mille(100)).map(|(_, seq)| Seq(seq));
         self.post(Message { conversation, client_id, text, reply_to }, false);
     }
 

@@ -99,6 +99,44 @@ pub enum What {
         /// How many messages that are.
         messages: u32,
     },
+    /// Whose user number goes with which handle: wires of old programs know handles only.
+    Person {
+        /// What he is called.
+        handle: String,
+    },
+    /// A program of another wire is signed in on a new connection.
+    Link {
+        /// Which wire.
+        wire: String,
+    },
+    /// It took its leave with a word, and read everything up to the end of the connection. Without: `Cut`.
+    Left,
+    /// It was told a message.
+    Told {
+        /// Where; zero is a place that this client has never heard of.
+        conversation: u32,
+        /// Who said it, as the wire says.
+        from: String,
+        /// The hash of the text.
+        body_hash: String,
+        /// What the wire calls it, if it numbers messages.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+    },
+    /// What it said was given this number by its wire.
+    Numbered {
+        /// Where.
+        conversation: u32,
+        /// The hash of the text.
+        body_hash: String,
+        /// The number.
+        number: u64,
+    },
+    /// It sends the same once more, because nothing says that it arrived.
+    Again {
+        /// The number of the question.
+        call: u64,
+    },
     /// The server was killed and is not yet started again: what it had in memory only is gone.
     Crash,
     /// A backup is about to be taken.
@@ -107,6 +145,13 @@ pub enum What {
     Restored,
     /// Faults have ended: from here on everything must arrive in time.
     Heal,
+    /// What `chinwag read` prints of a whole conversation after the end: numbers and hashes of texts.
+    Printed {
+        /// Which conversation.
+        conversation: u32,
+        /// In the order in which it is printed.
+        texts: Vec<(u32, String)>,
+    },
     /// The end: what is whole now.
     Final {
         /// Which conversation.
@@ -130,6 +175,15 @@ pub enum Op {
         body_hash: String,
         /// The last entry of the conversation that this client had seen.
         seen: u32,
+    },
+    /// Says something on a wire where the sender cannot name it as `Post` does. Texts of a history are unique.
+    Say {
+        /// Where.
+        conversation: u32,
+        /// The hash of the text.
+        body_hash: String,
+        /// The wire knows a copy for ever; otherwise only while the server that took the first one lives.
+        named: bool,
     },
     /// Changes a text.
     Edit {
@@ -189,6 +243,7 @@ impl Op {
     pub fn conversation(&self) -> u32 {
         match self {
             Self::Post { conversation, .. }
+            | Self::Say { conversation, .. }
             | Self::Edit { conversation, .. }
             | Self::Touch { conversation, .. }
             | Self::Enter { conversation, .. }

@@ -5,6 +5,7 @@
 //! history can be kept, judged again, and made by hand.
 
 mod client;
+pub mod doors;
 pub mod history;
 pub mod judge;
 mod net;

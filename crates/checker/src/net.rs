@@ -42,26 +42,51 @@ pub(crate) fn post<T: DeserializeOwned>(
 ) -> Result<T, Refused> {
     let lost = |error: String| Refused::new(Kind::Unavailable, "unreachable", error);
     let body = serde_json::to_vec(body).map_err(|error| lost(error.to_string()))?;
-    let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut head = vec![("Content-Type", "application/json")];
+    head.extend(bearer.as_deref().map(|bearer| ("Authorization", bearer)));
+    let talked = connect(address).and_then(|stream| talk(stream, "POST", path, &head, &body));
+    let (status, _, body) = talked.map_err(|error| lost(error.to_string()))?;
+    if (200..300).contains(&status) {
+        serde_json::from_str(&body).map_err(|error| lost(error.to_string()))
+    } else {
+        Err(serde_json::from_str(&body).map_err(|error| lost(error.to_string()))?)
+    }
+}
+
+/// One HTTP request on a connection that is over then: status, head and body of its answer.
+pub(crate) fn talk(
+    mut stream: TcpStream,
+    method: &str,
+    path: &str,
+    more: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<(u16, String, String)> {
+    let address = stream.peer_addr()?;
+    let more: String = more.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/json\r\n{token}Content-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{more}Content-Length: {}\r\n\r\n",
         body.len()
     );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
     let mut answer = Vec::new();
-    let talked = connect(address).and_then(|mut stream| {
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(&body)?;
-        stream.read_to_end(&mut answer)
-    });
-    talked.map_err(|error| lost(error.to_string()))?;
-    let split = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
-    let (head, body) = answer.split_at(split);
-    let body = body.get(4..).unwrap_or_default();
-    if String::from_utf8_lossy(head).split(' ').nth(1).is_some_and(|status| status.starts_with('2')) {
-        serde_json::from_slice(body).map_err(|error| lost(error.to_string()))
-    } else {
-        Err(serde_json::from_slice(body).map_err(|error| lost(error.to_string()))?)
-    }
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8(answer).map_err(io::Error::other)?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or(ErrorKind::UnexpectedEof)?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok((status.ok_or(ErrorKind::InvalidData)?, head.to_owned(), body.to_owned()))
+}
+
+/// Signs in as a web page does: the token comes as a cookie. What to send back from then on.
+pub(crate) fn cookie(address: SocketAddr, device: &impl Serialize) -> io::Result<String> {
+    let body = serde_json::to_vec(device)?;
+    let origin = format!("http://{address}");
+    let head = [("Content-Type", "application/json"), ("Origin", &*origin)];
+    let (_, head, _) = talk(connect(address)?, "POST", "/api/sign-in", &head, &body)?;
+    let line = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = line.and_then(|line| line.split(';').next()).ok_or(ErrorKind::InvalidData)?;
+    Ok(cookie.to_owned())
 }
 
 /// One WebSocket.
@@ -77,10 +102,15 @@ pub(crate) enum Came {
 }
 
 impl Socket {
-    /// Connects and says hello.
-    pub(crate) fn open(address: SocketAddr, hello: &ClientFrame) -> Option<Self> {
+    /// Connects and says hello. A web page shows its cookie and where it is from.
+    pub(crate) fn open(address: SocketAddr, cookie: Option<&str>, hello: &ClientFrame) -> Option<Self> {
         let stream = connect(address).ok()?;
-        let request = format!("ws://{address}/api/ws").into_client_request().ok()?;
+        let mut request = format!("ws://{address}/api/ws").into_client_request().ok()?;
+        if let Some(cookie) = cookie {
+            let head = request.headers_mut();
+            head.insert("cookie", cookie.parse().ok()?);
+            head.insert("origin", format!("http://{address}").parse().ok()?);
+        }
         let (socket, _response) = tungstenite::client(request, stream).ok()?;
         let mut socket = Self(socket);
         socket.send(hello).then_some(socket)

@@ -22,11 +22,14 @@ use crate::{
     Random,
     client::{Client, Link, Place, Progress, World},
     history::{History, Op, Record, Seen, What},
-    net,
+    judge, net,
 };
 
-/// How long after the heal everything may take before the workload stops waiting; the judge is stricter.
+/// Enough for clients that have nothing to wait for but the server.
 const SETTLE: Duration = Duration::from_secs(20);
+
+/// Of every account.
+const PASSWORD: &str = "correct horse battery";
 
 /// How much is done.
 #[derive(Clone, Debug)]
@@ -45,10 +48,13 @@ pub struct Plan {
     pub actions_per_s: u32,
 }
 
-struct Person {
-    user: u32,
-    session: u32,
-    token: String,
+/// Somebody at one device.
+pub(crate) struct Person {
+    pub(crate) user: u32,
+    pub(crate) session: u32,
+    pub(crate) token: String,
+    /// It is a web page, which shows this.
+    pub(crate) cookie: Option<String>,
 }
 
 /// A running workload.
@@ -57,9 +63,16 @@ pub struct Workload {
     people: Vec<Person>,
     threads: Vec<JoinHandle<()>>,
     progress: Vec<Arc<Mutex<Progress>>>,
+    /// How long after the heal everything may take before the workload stops waiting; the judge is stricter.
+    settle: Duration,
 }
 
 impl Workload {
+    /// One in which nothing goes on yet.
+    pub(crate) fn idle(world: Arc<World>, settle: Duration) -> Self {
+        Self { world, people: Vec::new(), threads: Vec::new(), progress: Vec::new(), settle }
+    }
+
     /// Makes the accounts and conversations, and starts all clients.
     pub fn start(plan: &Plan) -> Result<Self, Refused> {
         let random = Random::new(plan.seed);
@@ -68,9 +81,9 @@ impl Workload {
         for number in 0..plan.users {
             // Other runs against the same server have other names.
             let handle = format!("k{:x}-{number}", plan.seed & 0xffff_ffff);
-            let mut devices = vec![sign_in(plan.address, "/api/register", &handle)?];
+            let mut devices = vec![sign_in(plan.address, "/api/register", &handle, PASSWORD)?];
             for _ in 1..plan.devices.max(1) {
-                devices.push(sign_in(plan.address, "/api/sign-in", &handle)?);
+                devices.push(sign_in(plan.address, "/api/sign-in", &handle, PASSWORD)?);
             }
             people.push(devices);
         }
@@ -87,33 +100,69 @@ impl Workload {
             quiet: AtomicBool::new(false),
             end: AtomicBool::new(false),
             calls: AtomicU64::new(1),
+            plain: false,
+            seldom: Vec::new(),
+            crashes: AtomicU64::new(0),
         };
         make_places(&mut world, &people, plan, random.fork(1))?;
         let world = Arc::new(world);
-        let mut all = Self { world, people: Vec::new(), threads: Vec::new(), progress: Vec::new() };
+        let mut all = Self::idle(world, SETTLE);
         for device in people.into_iter().flatten() {
             all.start_client(device, &random);
         }
         Ok(all)
     }
 
-    fn start_client(&mut self, device: Person, random: &Random) {
-        let number = u32::try_from(self.threads.len() + 1).unwrap_or(u32::MAX);
+    /// The number of the next client.
+    pub(crate) fn next(&self) -> u32 {
+        u32::try_from(self.threads.len() + 1).unwrap_or(u32::MAX)
+    }
+
+    /// Takes a client that is not of this protocol into account.
+    pub(crate) fn add(&mut self, thread: JoinHandle<()>, progress: Arc<Mutex<Progress>>, person: Person) {
+        self.threads.push(thread);
+        self.progress.push(progress);
+        self.people.push(person);
+    }
+
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// Why whoever has no connection has none, as far as it is known.
+    pub(crate) fn troubles(&self) -> String {
+        let mut all = Vec::new();
+        for progress in self.progress.iter().filter_map(|progress| progress.lock().ok()) {
+            if !progress.settled {
+                all.push(progress.trouble.clone());
+            }
+        }
+        all.join("; ")
+    }
+
+    /// Whether all clients have come as far as they can without others.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.progress.iter().all(|progress| progress.lock().is_ok_and(|progress| progress.settled))
+    }
+
+    pub(crate) fn start_client(&mut self, device: Person, random: &Random) {
+        let number = self.next();
         let progress: Arc<Mutex<Progress>> = Arc::default();
         let client = Client {
             number,
             user: device.user,
             session: device.session,
             token: device.token.clone(),
+            cookie: device.cookie.clone(),
             world: self.world.clone(),
             random: random.fork(100 + u64::from(number)),
             progress: progress.clone(),
             link: Link::default(),
         };
         let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || client.run());
-        self.threads.extend(thread);
-        self.progress.push(progress);
-        self.people.push(device);
+        if let Ok(thread) = thread {
+            self.add(thread, progress, device);
+        }
     }
 
     /// What is noted so far.
@@ -124,6 +173,7 @@ impl Workload {
     /// The server was killed, and is not yet started again.
     pub fn crash(&self) {
         self.world.history.mark(What::Crash);
+        self.world.crashes.fetch_add(1, Ordering::AcqRel);
     }
 
     /// A backup is about to be taken.
@@ -141,24 +191,21 @@ impl Workload {
     pub fn heal(self) -> Result<Vec<Record>, Refused> {
         self.world.history.mark(What::Heal);
         self.world.quiet.store(true, Ordering::Release);
-        let until = Instant::now() + SETTLE;
+        let until = Instant::now() + self.settle;
         let result = self.read_finals(until);
         self.world.end.store(true, Ordering::Release);
         for thread in self.threads {
             let _ = thread.join();
         }
-        for (conversation, log) in result? {
-            let log = log.iter().map(Seen::from).collect();
-            self.world.history.mark(What::Final { conversation, log });
+        for what in final_logs(&result?) {
+            self.world.history.mark(what);
         }
         Ok(self.world.history.records())
     }
 
     /// Waits until everybody has everything, or too long; then what the logs are.
     fn read_finals(&self, until: Instant) -> Result<Vec<(u32, Vec<Entry>)>, Refused> {
-        let is_settled =
-            |progress: &Arc<Mutex<Progress>>| progress.lock().is_ok_and(|progress| progress.settled);
-        while !self.progress.iter().all(is_settled) && Instant::now() < until {
+        while !self.is_settled() && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(10));
         }
         let mut finals = self.finals()?;
@@ -174,7 +221,7 @@ impl Workload {
                     })
                 })
             };
-            if self.progress.iter().any(behind) {
+            if self.progress.iter().any(behind) || self.world.plain && self.is_told_less(&finals) {
                 std::thread::park_timeout(Duration::from_millis(20));
                 continue;
             }
@@ -187,6 +234,15 @@ impl Workload {
             }
         }
         Ok(finals)
+    }
+
+    /// Whether a program of another wire has not been told everything yet.
+    fn is_told_less(&self, finals: &[(u32, Vec<Entry>)]) -> bool {
+        let history = History::default();
+        final_logs(finals).for_each(|what| history.mark(what));
+        let mut records = self.world.history.records();
+        records.extend(history.records());
+        judge::is_told_less(&records)
     }
 
     fn finals(&self) -> Result<Vec<(u32, Vec<Entry>)>, Refused> {
@@ -215,21 +271,46 @@ impl Workload {
     }
 }
 
-fn strange(what: &impl std::fmt::Debug) -> Refused {
+fn final_logs(finals: &[(u32, Vec<Entry>)]) -> impl Iterator<Item = What> {
+    finals.iter().map(|(conversation, log)| What::Final {
+        conversation: *conversation,
+        log: log.iter().map(Seen::from).collect(),
+    })
+}
+
+pub(crate) fn strange(what: &impl std::fmt::Debug) -> Refused {
     Refused::new(chinwag_protocol::Kind::Unavailable, "strange", format!("{what:?}"))
 }
 
-fn sign_in(address: SocketAddr, path: &str, handle: &str) -> Result<Person, Refused> {
-    let device = Device {
+/// Who comes in, and by which password.
+pub(crate) fn device(handle: &str, password: &str, cookie: bool) -> Device {
+    Device {
         handle: handle.to_owned(),
-        password: "correct horse battery".to_owned(),
+        password: password.to_owned(),
         device: "checker".to_owned(),
         invite: None,
-        cookie: false,
-    };
+        cookie,
+    }
+}
+
+pub(crate) fn sign_in(
+    address: SocketAddr,
+    path: &str,
+    handle: &str,
+    password: &str,
+) -> Result<Person, Refused> {
+    let device = device(handle, password, false);
     let SignedIn { user, session, token, .. } = net::post(address, path, None, &device)?;
     let token = token.ok_or_else(|| strange(&"no token"))?;
-    Ok(Person { user: user.0, session: session.0, token })
+    Ok(Person { user: user.0, session: session.0, token, cookie: None })
+}
+
+/// Notes that somebody made somebody a member.
+pub(crate) fn entered(world: &World, conversation: u32, by: u32, subject: u32) {
+    let call = world.calls.fetch_add(1, Ordering::Relaxed);
+    let note = |what| world.history.note(0, by, 0, what);
+    note(What::Invoke { call, op: Op::Enter { conversation, subject } });
+    note(What::Ok { call, seq: None, page: None, more: false });
 }
 
 /// Conversations of all kinds: public and private, with the past or without, between two.
@@ -269,10 +350,7 @@ fn make_places(
             continue;
         }
         for subject in members.into_iter().chain([owner.user]) {
-            let call = world.calls.fetch_add(1, Ordering::Relaxed);
-            let note = |what| world.history.note(0, owner.user, owner.session, what);
-            note(What::Invoke { call, op: Op::Enter { conversation: id, subject } });
-            note(What::Ok { call, seq: None, page: None, more: false });
+            entered(world, id, owner.user, subject);
         }
         world.places.push(Place { id, owner: owner.user, direct, public: !direct && number % 2 == 0 });
     }

@@ -69,7 +69,17 @@ pub(super) struct Book<'h> {
     pub(super) posts: HashMap<(u32, &'h str), Post>,
     pub(super) finals: HashMap<u32, Final<'h>>,
     pub(super) members: HashMap<(u32, u32), Vec<Membership>>,
+    /// Where each text stands in the final logs, in their order: for wires that name messages by nothing else.
+    pub(super) texts: HashMap<&'h str, Vec<Stands>>,
     pub(super) nothing: String,
+}
+
+/// A message of a final log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stands {
+    pub(super) conversation: u32,
+    pub(super) seq: u32,
+    pub(super) author: u32,
 }
 
 impl<'h> Book<'h> {
@@ -80,6 +90,7 @@ impl<'h> Book<'h> {
             posts: HashMap::new(),
             finals: HashMap::new(),
             members: HashMap::new(),
+            texts: HashMap::new(),
             nothing: hash(""),
         };
         book.read_calls();
@@ -145,6 +156,10 @@ impl<'h> Book<'h> {
             for entry in log {
                 let before = messages.last().copied().unwrap_or_default();
                 messages.push(before + u32::from(entry.kind == "message"));
+                if entry.kind == "message" {
+                    let stands = Stands { conversation: *conversation, seq: entry.seq, author: entry.author };
+                    self.texts.entry(&entry.body_hash).or_default().push(stands);
+                }
                 if entry.kind == "deleted" {
                     deleted.extend(entry.message);
                 }
@@ -206,6 +221,13 @@ impl<'h> Book<'h> {
                 }
             }
         }
+    }
+
+    /// The number that something said on another wire has in the log.
+    pub(super) fn seq_of(&self, call: &Call<'_>) -> Option<u32> {
+        let Op::Say { conversation, body_hash, .. } = call.op else { return None };
+        let all = self.texts.get(body_hash.as_str())?;
+        Some(all.iter().find(|at| at.conversation == *conversation && at.author == call.user)?.seq)
     }
 
     /// The periods of somebody in a conversation.

@@ -12,13 +12,17 @@
 //! | K9 | cursors never go back, and count right |
 //! | K11 | asking again with the same `client_id` gets the same answer |
 //! | K12 | after faults have ended, everything arrives within five seconds, and every question is answered |
+//!
+//! Which of them hold for programs of other wires, and in which form, stands in `crates/checker/src/judge/door.rs`.
 
 mod book;
 mod cursor;
 mod delivery;
+mod door;
 mod order;
 mod restored;
 mod set;
+mod wire;
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -104,6 +108,11 @@ pub fn judge(records: &[Record]) -> Report {
     judge_within(records, IN_TIME)
 }
 
+/// Whether a program of another wire is still to be told something, in a history that has not ended.
+pub(crate) fn is_told_less(records: &[Record]) -> bool {
+    door::is_told_less(&book::Book::read(records))
+}
+
 /// Judges a history of a machine that may be busy with other things: everything must come within `in_time`.
 pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
     let mut findings = Findings::default();
@@ -113,6 +122,7 @@ pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
     order::check(&book, &mut findings);
     delivery::check(&book, u64::try_from(in_time.as_micros()).unwrap_or(u64::MAX), &mut findings);
     cursor::check(&book, &mut findings);
+    door::check(&book, &mut findings);
     let mut report = Report { violations: findings.0, ..Report::default() };
     for record in records {
         let name = match &record.what {
@@ -130,7 +140,17 @@ pub fn judge_within(records: &[Record], in_time: Duration) -> Report {
             }
             What::Backup => "backups",
             What::Restored => "restores",
-            What::CaughtUp | What::Cut | What::Cursor { .. } | What::Heal => continue,
+            What::Link { .. } => "links",
+            What::Told { .. } => "told",
+            What::Again { .. } => "repeated",
+            What::Left => "leaves",
+            What::CaughtUp
+            | What::Cut
+            | What::Cursor { .. }
+            | What::Heal
+            | What::Person { .. }
+            | What::Printed { .. }
+            | What::Numbered { .. } => continue,
         };
         report.count(name, 1);
     }

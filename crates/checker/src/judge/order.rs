@@ -124,6 +124,12 @@ fn real_time(book: &Book<'_>, findings: &mut Findings) {
         }
     }
     for call in &book.calls {
+        if let (Op::Say { body_hash, .. }, Some(seq)) = (call.op, book.seq_of(call)) {
+            moments.push((call.asked, call.op.conversation(), Moment::Asked(seq, body_hash)));
+            if let (Outcome::Done { .. }, Some(ended)) = (&call.outcome, call.ended) {
+                moments.push((ended, call.op.conversation(), Moment::Told(seq)));
+            }
+        }
         if matches!(call.op, Op::Read { .. } | Op::Latest { .. }) {
             moments.push((call.asked, call.op.conversation(), Moment::Looked(call)));
         }

@@ -89,6 +89,9 @@ fn provenance(book: &Book<'_>, findings: &mut Findings) {
         }
         let (user, place) = (call.user, call.op.conversation());
         match call.op {
+            Op::Say { body_hash, .. } => {
+                wishes.insert((user, place, "message", 0, body_hash));
+            }
             Op::Edit { message, body_hash, .. } => {
                 wishes.insert((user, place, "edited", *message, body_hash));
             }
@@ -151,7 +154,7 @@ fn from_nowhere(
             let key = (author, entry.client_id.as_deref().unwrap_or_default());
             book.posts.get(&key).is_some_and(|post| {
                 post.conversation == conversation && (post.body_hash == entry.body_hash || deleted(entry.seq))
-            })
+            }) || wished(None, &entry.body_hash)
         }
         "edited" => wished(entry.message, &entry.body_hash) || entry.message.is_some_and(deleted),
         "deleted" | "reacted" | "unreacted" => wished(entry.message, ""),

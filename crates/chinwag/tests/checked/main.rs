@@ -1,6 +1,7 @@
 //! D1, D5, D7, O1 to O3, L1, L2, L6, M1, M2, C1, C2: a server that is killed again and again under many clients, judged
 //! from outside. A failing run prints its seed; `CHINWAG_SEED=N` makes the same choices again.
 
+mod doors;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -12,7 +13,7 @@ use std::{
 };
 
 use chinwag_checker::{
-    Random, history,
+    Random, Record, Report, history,
     judge::judge_within,
     random,
     workload::{Plan, Workload},
@@ -38,6 +39,21 @@ fn address(random: &mut Random) -> SocketAddr {
     }
 }
 
+/// Fails if a promise was broken, and says where the history is.
+fn keep(seed: u64, report: &Report, records: &[Record]) {
+    if report.violations.is_empty() {
+        return;
+    }
+    let kept = std::env::temp_dir().join(format!("chinwag-history-{seed}.jsonl"));
+    let wrote =
+        std::fs::File::create(&kept).and_then(|file| history::write(records, std::io::BufWriter::new(file)));
+    panic!(
+        "seed {seed}: broken promises; the history is in {} ({wrote:?})\n{}",
+        kept.display(),
+        report.explain(records)
+    );
+}
+
 #[test]
 fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise() {
     let seed = random::seed();
@@ -61,16 +77,7 @@ fn many_clients_of_a_server_that_is_killed_again_and_again_see_no_broken_promise
     // The promised five seconds are judged where the machine has nothing else to do; here it may be busy.
     let report = judge_within(&records, Duration::from_secs(20));
     println!("seed {seed}: {report}");
-    if !report.violations.is_empty() {
-        let kept = std::env::temp_dir().join(format!("chinwag-history-{seed}.jsonl"));
-        let wrote = std::fs::File::create(&kept)
-            .and_then(|file| history::write(&records, std::io::BufWriter::new(file)));
-        panic!(
-            "seed {seed}: broken promises; the history is in {} ({wrote:?})\n{}",
-            kept.display(),
-            report.explain(&records)
-        );
-    }
+    keep(seed, &report, &records);
     for figure in ["done", "heard", "logged"] {
         assert!(report.counts.get(figure).is_some_and(|count| *count > 100), "nothing to judge: {report}");
     }
