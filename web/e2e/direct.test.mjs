@@ -2,18 +2,8 @@
 import assert from "node:assert/strict";
 import { scenario } from "./support/scenario.mjs";
 
-async function pair(world) {
-  const [anna, ben] = await Promise.all([
-    world.register("anna", { name: "Anna Berg", hue: 20 }),
-    world.register("ben", { name: "Ben Okafor", hue: 210 }),
-  ]);
-  const conversation = await anna.direct(ben);
-  const [annas, bens] = await Promise.all([world.enter(anna), world.enter(ben)]);
-  return { anna, ben, conversation, annas, bens };
-}
-
 scenario("messages go both ways, with typing and with marks of delivery and reading", async (world) => {
-  const { annas, bens } = await pair(world);
+  const { annas, bens } = await world.pair();
   await annas.open("Ben Okafor");
   await annas.say("hello Ben");
   await annas.sent("hello Ben").getByText("Delivered", { exact: true }).waitFor({ state: "attached" });
@@ -35,7 +25,7 @@ scenario("messages go both ways, with typing and with marks of delivery and read
 });
 
 scenario("who is online has a green dot, and loses it", async (world) => {
-  const { annas, bens } = await pair(world);
+  const { annas, bens } = await world.pair();
   const dot = annas.row("Ben Okafor").locator(".dot.online");
   await dot.waitFor();
   const [red, green, blue] = await dot.evaluate((element) => {
@@ -57,7 +47,7 @@ scenario("who is online has a green dot, and loses it", async (world) => {
 });
 
 scenario("a reply quotes and leads to what it answers", async (world) => {
-  const { annas, bens, conversation } = await pair(world);
+  const { annas, bens, conversation } = await world.pair();
   await annas.go(conversation);
   await bens.go(conversation);
   await annas.say("shall we meet on Friday?");
@@ -71,7 +61,7 @@ scenario("a reply quotes and leads to what it answers", async (world) => {
 });
 
 scenario("an edit and a deletion are seen by both", async (world) => {
-  const { annas, bens, conversation } = await pair(world);
+  const { annas, bens, conversation } = await world.pair();
   await annas.go(conversation);
   await bens.go(conversation);
   await annas.say("see you at nine");
@@ -93,7 +83,7 @@ scenario("an edit and a deletion are seen by both", async (world) => {
 });
 
 scenario("a reaction is counted, and taken back by a second click", async (world) => {
-  const { annas, bens, conversation } = await pair(world);
+  const { annas, bens, conversation } = await world.pair();
   await annas.go(conversation);
   await bens.go(conversation);
   await annas.say("it works");
@@ -114,7 +104,7 @@ scenario("a reaction is counted, and taken back by a second click", async (world
 });
 
 scenario("a thread keeps its replies beside the conversation", async (world) => {
-  const { annas, bens, conversation } = await pair(world);
+  const { annas, bens, conversation } = await world.pair();
   await annas.go(conversation);
   await bens.go(conversation);
   await annas.say("which colour?");

@@ -1,46 +1,8 @@
 // Files and calls: what one attaches the other sees and saves; who is called is told, and can decline.
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { deflateSync } from "node:zlib";
+import { picture } from "./support/picture.mjs";
 import { scenario } from "./support/scenario.mjs";
-
-/** A picture of one colour, as a PNG. */
-export function picture(width, height, [red, green, blue] = [200, 120, 40]) {
-  const chunk = (type, data) => {
-    const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
-    const out = Buffer.alloc(8);
-    out.writeUInt32BE(data.length);
-    out.writeUInt32BE(crc(body), 4);
-    return Buffer.concat([out.subarray(0, 4), body, out.subarray(4)]);
-  };
-  const head = Buffer.alloc(13);
-  head.writeUInt32BE(width);
-  head.writeUInt32BE(height, 4);
-  head.set([8, 2, 0, 0, 0], 8);
-  const line = Buffer.from([0, ...Array.from({ length: width }, () => [red, green, blue]).flat()]);
-  const pixels = deflateSync(Buffer.concat(Array.from({ length: height }, () => line)));
-  const parts = [chunk("IHDR", head), chunk("IDAT", pixels), chunk("IEND", Buffer.alloc(0))];
-  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), ...parts]);
-}
-
-function crc(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit += 1) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  }
-  return (crc ^ 0xffffffff) >>> 0;
-}
-
-async function pair(world) {
-  const [anna, ben] = await Promise.all([
-    world.register("anna", { name: "Anna Berg", hue: 20 }),
-    world.register("ben", { name: "Ben Okafor", hue: 210 }),
-  ]);
-  const conversation = await anna.direct(ben);
-  const [annas, bens] = await Promise.all([world.enter(anna), world.enter(ben)]);
-  return { anna, ben, conversation, annas, bens };
-}
 
 /** Does to the composer what a person does with a file: pastes or drops it. */
 async function give(screen, kind, name, type, text) {
@@ -61,7 +23,7 @@ async function give(screen, kind, name, type, text) {
 scenario(
   "a picture is shown, another file is saved as it was, and both go with the message",
   async (world) => {
-    const { annas, bens } = await pair(world);
+    const { annas, bens } = await world.pair();
     await annas.open("Ben Okafor");
     await annas.page.locator("input[type=file]").setInputFiles([
       { name: "garden.png", mimeType: "image/png", buffer: picture(640, 400) },
@@ -91,7 +53,7 @@ scenario(
 );
 
 scenario("files are pasted and dropped, left out again, and sent without a word", async (world) => {
-  const { annas, bens, anna, conversation } = await pair(world);
+  const { annas, bens, anna, conversation } = await world.pair();
   await annas.open("Ben Okafor");
   await give(annas, "paste", "notes.txt", "text/plain", "pasted");
   await give(annas, "drop", "list.txt", "text/plain", "dropped");
@@ -107,7 +69,7 @@ scenario("files are pasted and dropped, left out again, and sent without a word"
 });
 
 scenario("a deleted message takes its picture along, on every screen", async (world) => {
-  const { anna, conversation, bens } = await pair(world);
+  const { anna, conversation, bens } = await world.pair();
   const attachments = [await anna.upload("garden.png", picture(64, 64))];
   const seq = await anna.say(conversation, "look", { attachments });
   await bens.open("Anna Berg");
@@ -118,7 +80,7 @@ scenario("a deleted message takes its picture along, on every screen", async (wo
 });
 
 scenario("a call rings wherever one is, can be declined, and leaves a line", async (world) => {
-  const { anna, annas, bens, conversation } = await pair(world);
+  const { anna, annas, bens, conversation } = await world.pair();
   await anna.call(conversation);
   const ring = bens.page.getByRole("region", { name: "Incoming call" });
   await ring.getByText("Anna Berg is calling").waitFor();

@@ -98,6 +98,17 @@ class World {
     return screen;
   }
 
+  /** Two people with a direct conversation, each at a page of his own. */
+  async pair() {
+    const [anna, ben] = await Promise.all([
+      this.register("anna", { name: "Anna Berg", hue: 20 }),
+      this.register("ben", { name: "Ben Okafor", hue: 210 }),
+    ]);
+    const conversation = await anna.direct(ben);
+    const [annas, bens] = await Promise.all([this.enter(anna), this.enter(ben)]);
+    return { anna, ben, conversation, annas, bens };
+  }
+
   /** What the pages complained about and no scenario accepts. */
   get problems() {
     return this.screens

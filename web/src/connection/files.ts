@@ -1,12 +1,18 @@
 /**
- * Files over plain HTTP: handed over before a message takes them, and addressed through the message that holds them.
+ * Files over plain HTTP: handed over before something takes them, and addressed through what shows them: a message, a
+ * user, a conversation.
  */
-import type { Attachment, ConversationId, Refused, Seq } from "../protocol/types";
+import type { Attachment, ConversationId, FileId, Refused, Seq } from "../protocol/types";
 import { RefusedError, unavailable } from "./ask";
 
 /** Where a file of a message is. The address gives no right to it: the server asks who reads each time. */
 export function fileAddress(conversation: ConversationId, seq: Seq, index: number): string {
   return `/api/files/${conversation}/${seq}/${index}`;
+}
+
+/** Where the picture of a user or a conversation is, if there is one. Another picture has another address. */
+export function avatarAddress(of: "users" | "conversations", id: number, file?: FileId): string | undefined {
+  return file && `/api/avatars/${of}/${id}/${file}`;
 }
 
 export interface Upload {
