@@ -301,8 +301,10 @@ pub(crate) fn wall_clock() -> Millis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     #[cfg(feature = "canaries")]
     if chinwag_store::canary::is(chinwag_store::canary::Canary::SecondsIn32Bits) {
-        let seconds = i32::from_ne_bytes((since.as_secs() as u32).to_ne_bytes());
-        return Millis(i64::from(seconds) * 1000);
+        // What does not fit is as late as can be.
+        return Millis(
+            i32::try_from(since.as_secs()).map_or(i64::MAX / 4, |seconds| i64::from(seconds) * 1000),
+        );
     }
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

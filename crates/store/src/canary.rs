@@ -66,7 +66,7 @@ pub enum Canary {
     NeverResumes,
     /// O2: what comes in one piece is done in the opposite order.
     SwapsPipelined,
-    /// Each frame is 32 KiB longer than it has to be.
+    /// Each frame is 12 KiB longer than it has to be.
     Verbose,
     /// O4: what has run out by a clock that was wrong for a moment has run out for good.
     ExpiresForGood,

@@ -535,7 +535,7 @@ pub fn frame(value: &impl serde::Serialize) -> Bytes {
     if chinwag_store::canary::is(chinwag_store::canary::Canary::Verbose) {
         let mut text =
             serde_json::to_vec(value).expect("the words of the protocol have no maps with odd keys");
-        text.resize(text.len() + 32 * 1024, b' ');
+        text.resize(text.len() + 12 * 1024, b' ');
         return encode_text(&text);
     }
     encode_text(&serde_json::to_vec(value).expect("the words of the protocol have no maps with odd keys"))

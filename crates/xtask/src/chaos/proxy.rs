@@ -217,4 +217,23 @@ mod tests {
         server.join().unwrap();
         assert!(answer == said);
     }
+    #[test]
+    fn a_cut_connection_has_brought_so_many_bytes_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let mut heard = Vec::new();
+            listener.accept().unwrap().0.read_to_end(&mut heard).unwrap();
+            heard
+        });
+        let treatment = Treatment { cut_bytes: 100_001, ..Treatment::default() };
+        let proxy = Proxy::start(target, 7, treatment).unwrap();
+        let mut client = TcpStream::connect(proxy.address).unwrap();
+        // What is behind the cut may find nobody who takes it.
+        let _ = client.write_all(&[7; 150_000]);
+        let mut answer = Vec::new();
+        let ended = client.read_to_end(&mut answer);
+        assert!(answer.is_empty(), "{ended:?}");
+        assert_eq!(server.join().unwrap(), vec![7; 100_001]);
+    }
 }

@@ -141,7 +141,13 @@ pub(super) fn years(bed: &Bed) -> Result<Verdict> {
         }
         std::thread::sleep(std::time::Duration::from_secs(8) * bed.times);
         for (checker, year) in checkers.into_iter().zip(["1970", "2100"]) {
-            let found = checker.heal()?;
+            let found = match checker.heal() {
+                Ok(found) => found,
+                Err(error) => {
+                    let why = format!("nobody can go on with the server of {now}: {error:#}");
+                    return Ok(Verdict::Failed(why));
+                }
+            };
             figures.push_str(&format!("server {now}, clients {year}: {}; ", found.figures()));
             if found.broken {
                 return Ok(verdict(&found, &figures));

@@ -64,7 +64,10 @@ pub(super) fn under_load(bed: &Bed) -> Result<Verdict> {
     place.random.pause_ms(1_500, 2_500);
     let found = match checker.heal() {
         Ok(found) => found,
-        Err(error) => return Ok(Verdict::Failed(format!("{error:#}"))),
+        Err(error) => {
+            let why = format!("what was restored does not know those who were there: {error:#}");
+            return Ok(Verdict::Failed(why));
+        }
     };
     drop(server);
     let figures = format!(
