@@ -14,7 +14,7 @@ use chinwag_client::Address;
 use clap::{Args as Arguments, Parser, Subcommand};
 
 pub(crate) use self::{
-    account::{Login, Password, Register},
+    account::{Login, Password, Profile, Register},
     admin::{Admin, Registration},
     bench::{Bench, BenchCommon},
     groups::Groups,
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Login(Login),
     /// Sign out and forget the session
     Logout,
+    /// Show or change what others see of one's account
+    Profile(Profile),
     /// Passwords for programs of other systems
     #[command(subcommand)]
     AppPassword(AppPassword),

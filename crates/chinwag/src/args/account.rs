@@ -1,4 +1,6 @@
-//! The command line of an account: making one, and signing in.
+//! The command line of an account: making one, signing in, and what others see of it.
+
+use std::path::PathBuf;
 
 use clap::Args as Arguments;
 
@@ -49,4 +51,22 @@ pub(crate) struct Login {
     pub(crate) device: Option<String>,
     #[command(flatten)]
     pub(crate) password: Password,
+}
+
+/// Show or change what others see of one's account.
+#[derive(Debug, Arguments)]
+#[command(after_help = "With --json: {\"user\", \"handle\", \"name\", \"about\", \"hue\", \"avatar\"}")]
+pub(crate) struct Profile {
+    /// The name shown
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// A few words about oneself; an empty text removes them
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) about: Option<String>,
+    /// The picture shown: a PNG, JPEG, GIF or WebP of at most 1 MiB
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Option<PathBuf>,
+    /// Show no picture any more
+    #[arg(long, conflicts_with = "picture")]
+    pub(crate) no_picture: bool,
 }

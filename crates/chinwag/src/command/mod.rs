@@ -12,6 +12,7 @@ mod import;
 mod names;
 mod outbox;
 mod password;
+mod profile;
 mod read;
 mod restore;
 mod search;
@@ -47,6 +48,7 @@ pub(crate) fn run(args: Args) -> Outcome {
         Command::Register(register) => wait(account::register(global, &out, register)),
         Command::Login(login) => wait(account::login(global, &out, login)),
         Command::Logout => wait(account::logout(global, &out)),
+        Command::Profile(args) => wait(profile::run(global, &out, args)),
         Command::AppPassword(args) => wait(app_password::run(global, &out, args)),
         Command::Send(send) => wait(send::run(global, &out, send)),
         Command::Outbox { action } => wait(outbox::run(global, &out, action)),

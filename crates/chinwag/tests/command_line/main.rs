@@ -26,6 +26,25 @@ fn what_one_says_the_other_reads() {
 }
 
 #[test]
+fn a_picture_is_shown_and_taken_away() {
+    let server = Server::start();
+    let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("me.png"), b"\x89PNG\r\n\x1a\nnot much of a picture").unwrap();
+    std::fs::write(path("note.txt"), "short").unwrap();
+    let me = anna.json(&["profile", "--name", "Anna Berg", "--picture", &path("me.png")]);
+    assert_eq!((&me[0]["name"], me[0]["avatar"].as_str().map(str::len)), (&json!("Anna Berg"), Some(64)));
+    anna.run(&["profile", "--picture", &path("note.txt")]).expect_code(3);
+    anna.run(&["profile", "--picture", &path("absent")]).expect_code(2);
+    anna.run(&["profile", "--picture", &path("me.png"), "--no-picture"]).expect_code(2);
+    let shown = anna.run(&["profile"]).expect_code(0);
+    assert!(shown.contains("Anna Berg (@anna)") && shown.contains("with a picture"), "{shown}");
+    assert_eq!(anna.json(&["profile", "--no-picture"])[0]["avatar"], json!(null));
+    assert_eq!(bert.json(&["profile"])[0]["avatar"], json!(null));
+}
+
+#[test]
 fn d8_a_file_arrives_as_it_was_sent() {
     let server = Server::start();
     let (anna, bert) = (Person::register(&server, "anna"), Person::register(&server, "bert"));
