@@ -1,8 +1,6 @@
 //! What a client says: chats and files.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use chinwag_protocol::{Attach, Command, ConversationId, Entry, UserId};
+use chinwag_protocol::{Attach, Command, ConversationId, Millis};
 
 use super::{
     Alarm, Shared,
@@ -84,9 +82,6 @@ impl Session {
             Some(id) => client_id(&id),
             None => place.next_name(),
         };
-        if let Some(at) = asked.tag.time("date_time") {
-            shared.dates.note(place.seat.me, &client_id, at);
-        }
         let text = text.or(chat).unwrap_or_default();
         let command = Command::Post {
             conversation,
@@ -95,7 +90,8 @@ impl Session {
             attachments,
             reply_to,
             thread: None,
-            sent_at: None,
+            // "Keep the sender's, add ours."
+            sent_at: asked.tag.time("date_time").map(Millis),
         };
         self.aside(Aside::Post(asked), Question::Command(command), shared);
     }
@@ -127,74 +123,9 @@ fn client_id(id: &str) -> String {
     format!("tag_json#{hash:032x}")
 }
 
-/// When their senders say they wrote the last chats: "keep the sender's, add ours".
-///
-/// A message has no place for it, so it is known while the server runs and not too much was said since.
-#[derive(Debug, Default)]
-pub(super) struct Dates {
-    of: BTreeMap<(UserId, String), i64>,
-    order: VecDeque<(UserId, String)>,
-}
-
-impl Dates {
-    const MOST: usize = 4_096;
-
-    /// A clock may be wrong, but a chat from next year helps nobody.
-    const AHEAD_MAX_MS: i64 = 24 * 60 * 60 * 1_000;
-
-    fn note(&mut self, by: UserId, client_id: &str, at: i64) {
-        let key = (by, client_id.to_owned());
-        // Sent again it is the same chat, and keeps its date.
-        if self.of.contains_key(&key) {
-            return;
-        }
-        if self.order.len() >= Self::MOST
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.of.remove(&oldest);
-        }
-        self.order.push_back(key.clone());
-        self.of.insert(key, at);
-    }
-
-    /// When an entry was written, by its sender's clock; else by ours.
-    pub(super) fn of(&self, entry: &Entry) -> i64 {
-        let key = entry.client_id.clone().map(|id| (entry.by, id));
-        let at = key.and_then(|key| self.of.get(&key)).copied();
-        at.filter(|at| *at <= entry.at.0.saturating_add(Self::AHEAD_MAX_MS)).unwrap_or(entry.at.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use chinwag_protocol::{Event, LogId, Millis, Seq};
-
     use super::*;
-
-    fn entry(by: u32, client_id: &str) -> Entry {
-        Entry {
-            log: LogId::Conversation(ConversationId(7)),
-            seq: Seq(1),
-            at: Millis(1_795_262_400_000),
-            by: UserId(by),
-            client_id: Some(client_id.to_owned()),
-            event: Event::Hidden {},
-        }
-    }
-
-    #[test]
-    fn a_date_is_its_senders_and_the_first_that_came() {
-        let mut dates = Dates::default();
-        dates.note(UserId(2), "a", 5);
-        dates.note(UserId(2), "a", 6);
-        dates.note(UserId(3), "a", 7);
-        assert_eq!([2, 3, 4].map(|by| dates.of(&entry(by, "a"))), [5, 7, 1_795_262_400_000]);
-        for number in 0..Dates::MOST {
-            dates.note(UserId(4), &number.to_string(), 8);
-        }
-        assert_eq!((dates.of.len(), dates.order.len()), (Dates::MOST, Dates::MOST));
-        assert_eq!(dates.of(&entry(2, "a")), 1_795_262_400_000, "it had to make room");
-    }
 
     #[test]
     fn a_name_of_any_length_makes_a_name_of_ours() {

@@ -23,7 +23,6 @@ use chinwag_protocol::UserId;
 
 use self::{
     calls::Frame,
-    chats::Dates,
     session::{Purpose, Session},
 };
 use crate::{Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
@@ -50,18 +49,12 @@ struct Shared {
     here: BTreeMap<UserId, LinkId>,
     /// Media of calls, for other links than the one at work.
     frames: VecDeque<(LinkId, Frame)>,
-    dates: Dates,
 }
 
 impl TagJson {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
-        let shared = Shared {
-            desk: Desk::new(settings),
-            here: BTreeMap::new(),
-            frames: VecDeque::new(),
-            dates: Dates::default(),
-        };
+        let shared = Shared { desk: Desk::new(settings), here: BTreeMap::new(), frames: VecDeque::new() };
         Self { sessions: BTreeMap::new(), shared }
     }
 
