@@ -3,7 +3,6 @@
 mod across;
 mod old;
 mod pipe_line;
-mod slow;
 mod socket_io;
 #[path = "../support/mod.rs"]
 mod support;

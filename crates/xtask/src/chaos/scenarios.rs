@@ -227,22 +227,20 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
 
 fn slow_disk(bed: &Bed) -> Result<Verdict> {
     const DELAY_MS: u64 = 500;
-    /// Readings of one who comes back, one after another, and his message.
-    const COMING_BACK: u64 = 6;
     if let Some(skipped) = no_strace() {
         return Ok(skipped);
     }
     let place = Place::new(bed, "F09")?;
-    let tool = strace(&place.data.with_extension("strace"), &format!("delay_enter={}", DELAY_MS * 1000));
+    let mut tool = strace(&place.data.with_extension("strace"), &format!("delay_enter={}", DELAY_MS * 1000));
+    // Stopped at every system call, the server would be slow in itself.
+    tool.insert(1, "--seccomp-bpf".to_owned());
     let _server = place.start(&words(&tool))?;
     let checker = Checker::start(bed, place.address, bed.seed, 200)?;
     thread::sleep(Duration::from_secs(10) * bed.times);
     let found = checker.heal()?;
     let figures = format!("{DELAY_MS} ms for each fdatasync; ");
-    // Whoever has a connection waits for one sync; who comes back, for those of his readings before it.
-    let in_time = found
-        .answers_ms()
-        .is_some_and(|(half, most)| half <= DELAY_MS + 100 && most <= COMING_BACK * (DELAY_MS + 100));
+    // A message waits for one sync, also that of somebody who comes back: not for what is read for him meanwhile.
+    let in_time = found.answers_ms().is_some_and(|(_half, most)| most <= DELAY_MS + 100);
     if !in_time {
         return Ok(Verdict::Failed(format!("too slow: {figures}{}\n{}", found.figures(), found.text)));
     }
