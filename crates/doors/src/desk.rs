@@ -149,21 +149,10 @@ pub(crate) fn post(conversation: ConversationId, client_id: String, text: impl I
 
 #[cfg(test)]
 mod tests {
-    use chinwag_protocol::Millis;
-
     use super::*;
-    use crate::Mode;
 
     fn desk() -> Desk<char> {
-        Desk::new(Settings {
-            open: false,
-            mode: Mode::Direct,
-            trusted_networks: Vec::new(),
-            listen: "127.0.0.1:7767".parse().unwrap(),
-            web: String::new(),
-            started_at: Millis(1),
-            zone: jiff::tz::TimeZone::UTC,
-        })
+        Desk::new(Settings::plain())
     }
 
     #[test]

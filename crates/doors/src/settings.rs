@@ -77,6 +77,20 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Settings of a door for a test of one of its parts.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self {
+            open: false,
+            mode: Mode::Direct,
+            trusted_networks: Vec::new(),
+            listen: "127.0.0.1:7767".parse().expect("an address"),
+            web: String::new(),
+            started_at: Millis(1),
+            zone: TimeZone::UTC,
+        }
+    }
+
     /// The time of the wall at a moment. For what people read, never for order.
     pub fn wall(&self, now: Moment) -> Millis {
         Millis(self.started_at.0.saturating_add(i64::try_from(now.0.as_millis()).unwrap_or(i64::MAX)))

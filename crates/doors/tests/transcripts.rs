@@ -4,12 +4,13 @@
 
 mod bench;
 mod echo;
+mod settings;
 
 use std::{fs, path::Path};
 
 use bench::{Cut, play, transcript::Transcript};
 use chinwag_doors::{Door, Mode, PipeLine, Settings, SocketIo, TagJson, TcpJson, UdpAck};
-use chinwag_protocol::Millis;
+use settings::settings;
 
 /// A fresh door of the kind that a folder of transcripts is named after.
 fn door(kind: &str) -> Box<dyn Door> {
@@ -31,20 +32,6 @@ fn cuts(kind: &str) -> &'static [Cut] {
     match kind.starts_with("udp_ack") || kind.starts_with("socket_io") {
         true => &[Cut::AsWritten],
         false => &[Cut::AsWritten, Cut::EachByte],
-    }
-}
-
-/// Settings of a door in a private network at noon of 21 November 2026, UTC.
-fn settings(mode: Mode) -> Settings {
-    let network = |text: &str| text.parse().expect("a network");
-    Settings {
-        open: true,
-        mode,
-        trusted_networks: vec![network("127.0.0.0/8"), network("10.0.0.0/8")],
-        listen: "10.0.0.1:5555".parse().expect("an address"),
-        web: "http://10.0.0.1:8008".to_owned(),
-        started_at: Millis(1_795_262_400_000),
-        zone: jiff::tz::TimeZone::UTC,
     }
 }
 

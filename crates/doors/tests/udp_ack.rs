@@ -1,16 +1,19 @@
 //! The door `udp_ack` against whatever comes: no datagram breaks it, and what an old client depends on always holds.
 
+mod settings;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     time::Duration,
 };
 
-use chinwag_doors::{AskId, Door, Given, Input, LinkId, Mode, Moment, Output, Question, Settings, UdpAck};
+use chinwag_doors::{AskId, Door, Given, Input, LinkId, Mode, Moment, Output, Question, UdpAck};
 use chinwag_protocol::{
     Answer, ConversationId, Entry, Event, Kind, LogId, MemberView, MessageBody, Millis, Posted, Profile,
     Refused, Reply, Role, Seq, SessionId, Snapshot, UserId, UserKind,
 };
+use settings::settings;
 
 /// Three sources that are believed, and three that may be forged.
 const SOURCES: [&str; 6] = [
@@ -82,16 +85,7 @@ fn user(handle: &str) -> Option<Profile> {
 
 impl World {
     fn new(relay: bool) -> Self {
-        let network = |text: &str| text.parse().expect("a network");
-        let settings = Settings {
-            open: true,
-            mode: if relay { Mode::Relay } else { Mode::Direct },
-            trusted_networks: vec![network("127.0.0.0/8"), network("10.0.0.0/8")],
-            listen: "10.0.0.1:5555".parse().expect("an address"),
-            web: "http://10.0.0.1:8008".to_owned(),
-            started_at: Millis(1_795_262_400_000),
-            zone: jiff::tz::TimeZone::UTC,
-        };
+        let settings = settings(if relay { Mode::Relay } else { Mode::Direct });
         let mut world = Self {
             door: UdpAck::new(settings),
             now: Duration::ZERO,

@@ -3,6 +3,7 @@
 mod across;
 mod old;
 mod pipe_line;
+mod slow;
 mod socket_io;
 #[path = "../support/mod.rs"]
 mod support;

@@ -29,6 +29,9 @@ const DOOR: &str = "pipe_line";
 /// Silence after which what has come is a whole message.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// The same of a client that ends its messages with line feeds: it is only slow, or slowed down.
+const LINE_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a client that quits may take to answer what was just pushed.
 const QUIT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -178,7 +181,8 @@ impl Session {
         if self.messages.len() == 0 || self.is_full() || self.closed {
             shared.desk.timers.clear(self.link, Alarm::Quiet);
         } else if !shared.desk.timers.is_set(self.link, Alarm::Quiet) {
-            shared.desk.timers.set(self.link, Alarm::Quiet, now + QUIET);
+            let quiet = if self.messages.ends_lines { LINE_WITHIN } else { QUIET };
+            shared.desk.timers.set(self.link, Alarm::Quiet, now + quiet);
         }
     }
 

@@ -1,7 +1,8 @@
 //! The wire of the door: fields between bars, and no framing at all.
 //!
 //! "One `send` is one message, one `recv(1024)` is one message." TCP does not keep that promise, so a message ends
-//! here with a line feed, if the client sends one, or when nothing more comes for a moment.
+//! here with a line feed, if the client sends one, or when nothing more comes for a moment; for a long moment, if it
+//! is a client that sends them.
 
 use chinwag_protocol::{ConversationId, Seq};
 
@@ -55,6 +56,8 @@ impl Letters {
 pub(super) struct Messages {
     bytes: Vec<u8>,
     pub(super) letters: Letters,
+    /// This client ends its messages with line feeds: once, all that had come ended with one.
+    pub(super) ends_lines: bool,
 }
 
 /// What a stream holds.
@@ -90,6 +93,7 @@ impl Messages {
             Letters::Utf16 => 2 * self.bytes.chunks_exact(2).position(|unit| unit == [b'\n', 0])? + 2,
         };
         let message: Vec<u8> = self.bytes.drain(..end).collect();
+        self.ends_lines |= self.bytes.is_empty();
         Some(self.decode(&message))
     }
 

@@ -125,27 +125,17 @@ impl Door for TagJson {
 mod tests {
     use std::time::Duration;
 
-    use chinwag_protocol::Millis;
     use serde_json::{Value, from_value, json};
 
     use super::{session::WAITING_MAX, *};
-    use crate::{AskId, Given, Mode};
+    use crate::{AskId, Given};
 
     /// Two users in a call, each at a link of his number, and what is said on the link of the second.
     struct Two(TagJson);
 
     impl Two {
         fn new() -> Self {
-            let settings = Settings {
-                open: false,
-                mode: Mode::Direct,
-                trusted_networks: Vec::new(),
-                listen: "127.0.0.1:7767".parse().unwrap(),
-                web: String::new(),
-                started_at: Millis(1),
-                zone: jiff::tz::TimeZone::UTC,
-            };
-            let mut two = Self(TagJson::new(settings));
+            let mut two = Self(TagJson::new(Settings::plain()));
             let profile = |id: u32| json!({ "id": id, "handle": format!("user{id}"), "name": "", "hue": 0, "kind": "person" });
             for id in [1, 2] {
                 let link = LinkId(id);

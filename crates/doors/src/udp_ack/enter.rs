@@ -20,10 +20,18 @@ pub(super) enum How {
     Message,
 }
 
-/// What is to be answered to whom once he is in.
+/// Who wants in, and the datagram that is answered once he is.
 pub(super) struct Entering {
-    pub(super) how: How,
-    pub(super) heard: Vec<u8>,
+    how: How,
+    name: String,
+    password: Option<String>,
+    heard: Vec<u8>,
+}
+
+impl Entering {
+    pub(super) fn new(how: How, name: &str, password: Option<&str>, heard: Vec<u8>) -> Self {
+        Self { how, name: name.to_owned(), password: password.map(str::to_owned), heard }
+    }
 }
 
 /// Accounts are made for so many addresses that may be forged in a minute, all of them together.
@@ -54,15 +62,8 @@ impl Strangers {
 
 impl Peer {
     /// "`register NAME` => registered, or please_signin if the name is taken." "`reg NAME`: online again."
-    pub(super) fn come(
-        &mut self,
-        name: &str,
-        password: Option<&str>,
-        entering: Entering,
-        now: Moment,
-        shared: &mut Shared,
-    ) {
-        if self.place_of(name, shared).is_some() {
+    pub(super) fn come(&mut self, entering: Entering, now: Moment, shared: &mut Shared) {
+        if self.place_of(&entering.name, shared).is_some() {
             // The same program, started anew at the same port: it knows nobody.
             self.welcome(&entering, shared);
             if self.proved {
@@ -71,14 +72,14 @@ impl Peer {
             }
             return;
         }
-        let is_new = entering.how == How::Register && password.is_none();
-        if is_new && shared.desk.people.by_handle(name).is_some() {
+        let is_new = entering.how == How::Register && entering.password.is_none();
+        if is_new && shared.desk.people.by_handle(&entering.name).is_some() {
             return self.answer(&entering.heard, PLEASE_SIGN_IN, shared);
         }
-        self.enter(name, password, entering, now, shared);
+        self.enter(entering, now, shared);
     }
 
-    fn welcome(&mut self, Entering { how, heard }: &Entering, shared: &mut Shared) {
+    fn welcome(&mut self, Entering { how, heard, .. }: &Entering, shared: &mut Shared) {
         match how {
             How::Register => self.answer(heard, REGISTERED, shared),
             How::Reg => self.answer(heard, WELCOME_BACK, shared),
@@ -86,14 +87,7 @@ impl Peer {
         }
     }
 
-    fn enter(
-        &mut self,
-        name: &str,
-        password: Option<&str>,
-        entering: Entering,
-        now: Moment,
-        shared: &mut Shared,
-    ) {
+    fn enter(&mut self, entering: Entering, now: Moment, shared: &mut Shared) {
         if self.is_entering(shared) || !self.proved && !shared.strangers.take(now) {
             return self.forget(&entering.heard);
         }
@@ -101,8 +95,8 @@ impl Peer {
             // Another program at the port of one that ended without a word.
             self.leave(place.me(), shared);
         }
-        let handle = name.to_owned();
-        let question = match password {
+        let handle = entering.name.clone();
+        let question = match &entering.password {
             None => Question::Guest { handle },
             Some(password) => Question::SignIn(device(DOOR, handle, password)),
         };
@@ -118,7 +112,7 @@ impl Peer {
         let is_away =
             known.is_none_or(|user| !shared.here.contains_key(&user) && !shared.left.contains(&user));
         if self.place.is_none() && is_away {
-            self.enter(name, None, Entering { how: How::Message, heard }, now, shared);
+            self.enter(Entering::new(How::Message, name, None, heard), now, shared);
         }
     }
 

@@ -190,10 +190,10 @@ impl Peer {
         let heard = bytes.to_vec();
         match said {
             Said::Register { name, password } => {
-                self.come(name, password, Entering { how: How::Register, heard }, now, shared);
+                self.come(Entering::new(How::Register, name, password, heard), now, shared);
             }
             Said::Reg { name, password } => {
-                self.come(name, password, Entering { how: How::Reg, heard }, now, shared);
+                self.come(Entering::new(How::Reg, name, password, heard), now, shared);
             }
             Said::SignOut { name } => self.sign_out(name, &heard, shared),
             Said::Send { to, text, from } => {

@@ -259,3 +259,33 @@ fn end_session(messenger: &Messenger, signed_in: &SignedIn) {
     let request = chinwag_domain::Request::Command { actor: signed_in.actor.clone(), command, prepared };
     messenger.transact(request, |_verdict| {});
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_while_something_has_to_be_dealt_with_first() {
+        let limiter = Limiter::new(&chinwag_domain::limits::Limits::default());
+        let line = Line::new(LinkId(1), "127.0.0.1:4000".parse().expect("an address"), &limiter);
+        let is_read = || line.pause(Instant::now()).is_none();
+        assert!(is_read());
+
+        line.pause_reading(true);
+        assert!(!is_read(), "the door wants a pause");
+        line.pause_reading(false);
+        assert!(is_read());
+
+        (0..QUESTIONS_PAUSE).for_each(|_| line.asked());
+        assert!(!is_read(), "so many questions are open");
+        line.settled();
+        assert!(is_read());
+
+        line.send(vec![0; WAITING_BYTES_HIGH - 1]);
+        assert!(is_read());
+        line.send(vec![0]);
+        assert!(!is_read(), "the other end takes nothing");
+        line.next();
+        assert!(is_read() && !line.is_over());
+    }
+}
