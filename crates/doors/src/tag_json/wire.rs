@@ -346,6 +346,31 @@ mod tests {
     }
 
     #[test]
+    fn the_mark_of_a_tag_and_space_around_it_are_no_more_than_the_tag() {
+        for (rest, has_more) in [
+            ("", false),
+            (" \n", false),
+            ("<TA", false),
+            ("<TAG>", false),
+            (" <TAG>\r\n ", false),
+            ("<TAG><", true),
+            ("<TAG><TAG>", true),
+            ("<TAG>{", true),
+            ("{", true),
+            ("<TAX", true),
+        ] {
+            let mut tags = Tags::default();
+            tags.feed(format!("{{}}{rest}").as_bytes());
+            assert!(tags.next().is_some());
+            assert_eq!(tags.has_more(), has_more, "{rest:?}");
+        }
+        let mut tags = Tags::default();
+        assert!(!tags.has_more());
+        tags.feed(b"<TAG");
+        assert!(tags.has_more(), "a mark that is no object's own");
+    }
+
+    #[test]
     fn what_never_ends_is_refused() {
         assert_eq!(read_all(&b"<TAG>".repeat(10), &[]), []);
         assert_eq!(read_all(&b"<TAG>".repeat(11), &[7; 8]), [Piece::Probes]);

@@ -139,6 +139,8 @@ impl Echo {
             }
             ["hold"] => self.out.push_back(Output::Hold { link, hold: true }),
             ["go"] => self.out.push_back(Output::Hold { link, hold: false }),
+            ["pause"] => self.out.push_back(Output::Pause { link, pause: true }),
+            ["resume"] => self.out.push_back(Output::Pause { link, pause: false }),
             ["drain"] => {
                 self.wants_drained.insert(link);
             }
