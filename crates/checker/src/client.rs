@@ -43,8 +43,9 @@ pub(crate) struct World {
     pub(crate) calls: AtomicU64,
     /// Only new messages, short ones, that every wire can carry.
     pub(crate) plain: bool,
-    /// Conversations in which less is said than elsewhere.
+    /// Conversations in which less is said than elsewhere: so many of a thousand choices stand.
     pub(crate) seldom: Vec<u32>,
+    pub(crate) seldom_per_mille: u64,
     /// How often the server was killed.
     pub(crate) crashes: AtomicU64,
 }
@@ -53,7 +54,7 @@ impl World {
     /// One of these conversations.
     pub(crate) fn choose(&self, random: &mut Random, from: &[u32]) -> u32 {
         let chosen = random.pick(from).copied().unwrap_or_default();
-        if !self.seldom.contains(&chosen) || random.per_mille(200) {
+        if !self.seldom.contains(&chosen) || random.per_mille(self.seldom_per_mille) {
             return chosen;
         }
         let often: Vec<u32> = from.iter().copied().filter(|id| !self.seldom.contains(id)).collect();

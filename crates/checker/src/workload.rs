@@ -102,6 +102,7 @@ impl Workload {
             calls: AtomicU64::new(1),
             plain: false,
             seldom: Vec::new(),
+            seldom_per_mille: 0,
             crashes: AtomicU64::new(0),
         };
         make_places(&mut world, &people, plan, random.fork(1))?;

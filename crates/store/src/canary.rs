@@ -78,6 +78,8 @@ pub enum Canary {
     BackupByCopy,
     /// A restored store goes by its old name.
     RestoreKeepsEpoch,
+    /// L1: who comes back at a door is told what waited from one entry too late on.
+    DoorSkipsOne,
 }
 
 impl Canary {
@@ -116,6 +118,7 @@ impl Canary {
             "migrates-without-journal" => Self::MigratesWithoutJournal,
             "backup-by-copy" => Self::BackupByCopy,
             "restore-keeps-epoch" => Self::RestoreKeepsEpoch,
+            "door-skips-one" => Self::DoorSkipsOne,
             _ => return None,
         })
     }

@@ -41,8 +41,8 @@ const EVERYONE: u32 = 1;
 /// The user that made it.
 const BOT: u32 = 1;
 
-/// Old programs wait before they show what was missed, a second for each message.
-const SETTLE: Duration = Duration::from_secs(120);
+/// One wire tells what was missed only after three seconds, and a message a second.
+const SETTLE: Duration = Duration::from_secs(50);
 
 /// What there is, and how much is done.
 #[derive(Clone, Debug)]
@@ -59,8 +59,10 @@ pub struct Plan {
     pub seed: u64,
     /// How many there are on each wire.
     pub each: u32,
-    /// Between two actions of one of them, on average.
-    pub pause: Duration,
+    /// Actions of all of them together in a second.
+    pub actions_per_s: u32,
+    /// How much is said where the wire that is a second late with each message listens, in a thousand.
+    pub seldom_per_mille: u64,
 }
 
 /// The addresses of the doors.
@@ -128,6 +130,7 @@ impl Run {
                 all.push(sign_up(plan, *by, &format!("{name}{number}-{:x}", plan.seed & 0xff_ffff))?);
             }
         }
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let history = History::default();
         for somebody in &all {
             let handle = somebody.handle.clone();
@@ -138,13 +141,14 @@ impl Run {
             history,
             users: all.iter().map(|somebody| somebody.person.user).collect(),
             places: Vec::new(),
-            pause: plan.pause,
+            pause: Duration::from_secs(1) * count / plan.actions_per_s.max(1),
             // Nothing is said until everybody is there.
             quiet: AtomicBool::new(true),
             end: AtomicBool::new(false),
             calls: AtomicU64::new(1),
             plain: true,
             seldom: Vec::new(),
+            seldom_per_mille: plan.seldom_per_mille,
             crashes: AtomicU64::new(0),
         };
         let places = Arc::new(make_places(&mut world, &all).map_err(strange)?);
@@ -214,9 +218,9 @@ impl Run {
         Ok(())
     }
 
-    /// The server was killed, and is not yet started again.
-    pub fn crash(&self) {
-        self.workload.crash();
+    /// What is done to the server is said here.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
     }
 
     /// The server is well: everybody comes back and gets what is missing, then the logs are read as a whole, natively

@@ -68,14 +68,15 @@ fn all_doors_the_web_and_the_command_line_see_no_broken_promise_of_a_server_that
         folder: homes.path().to_owned(),
         seed,
         each: 1,
-        pause: Duration::from_millis(150),
+        actions_per_s: 50,
+        seldom_per_mille: 200,
     };
     let mut server = start(data.path(), &plan);
     let run = Run::start(&plan).expect("everybody comes in");
     for _ in 0..KILLS {
         pause(&mut random, 500, 1_200);
         server.kill();
-        run.crash();
+        run.workload().crash();
         server = start(data.path(), &plan);
     }
     // Whoever was killed with it is back, and is cut off by itself a few times more.

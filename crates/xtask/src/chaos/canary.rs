@@ -27,6 +27,7 @@ const fn canary(row: &'static str, name: &'static str, says: &'static str) -> Ca
 
 const ALL: &[Canary] = &[
     canary("F01", "dedupe-in-memory", "K1"),
+    canary("F01D", "door-skips-one", "K6"),
     canary("F02", "ack-before-commit", "K1"),
     canary("F03", "files-unsynced", "was acknowledged"),
     canary("F05", "failed-sync-ignored", "it goes on after"),

@@ -7,6 +7,7 @@
 
 mod canary;
 mod disk;
+mod everybody;
 mod http;
 mod network;
 mod place;
@@ -63,7 +64,7 @@ pub(crate) struct Scenario {
 }
 
 /// All rows, a module for each kind of fault.
-const SCENARIOS: &[&[Scenario]] = &[scenarios::ALL, storage::ALL, network::ALL];
+const SCENARIOS: &[&[Scenario]] = &[scenarios::ALL, everybody::ALL, storage::ALL, network::ALL];
 
 fn all() -> impl Iterator<Item = &'static Scenario> {
     SCENARIOS.iter().copied().flatten()
