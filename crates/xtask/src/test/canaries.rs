@@ -71,6 +71,12 @@ const CANARIES: &[Canary] = &[
         says: "it goes on after a failed sync",
     },
     Canary {
+        name: "ack-when-full",
+        target: "end_to_end",
+        test: "operation::d6_a_full_disk_refuses_writes_and_recovers_without_a_restart",
+        says: "the disk is full at some point",
+    },
+    Canary {
         name: "half-uploads",
         target: "files",
         test: "d8_a_cut_upload_leaves_nothing",
