@@ -126,7 +126,7 @@ pub(crate) struct Fetch {
 #[command(after_long_help = "\
 Prints messages as they come, until Ctrl-C or until whoever reads the output closes it. A lost connection is tried
 again with growing pauses, and what was missed comes first: nothing is left out or printed twice. With --since-last
-that also holds from one run to the next.
+that also holds from one run to the next; one that was killed may print its last five seconds again.
 
 With --json: lines as of `chinwag read --json`.")]
 pub(crate) struct Watch {
