@@ -1,16 +1,23 @@
-//! Promises between all doors: somebody on each wire and somebody on the native protocol, in one group, in
-//! another, and in direct conversations with each other.
+//! Promises between all doors: somebody on each of the five wires, somebody at the command line and somebody on the
+//! native protocol, in one group, in another, and in direct conversations with each other.
 
-use std::{collections::BTreeMap, path::Path, thread};
-
-use chinwag_protocol::{
-    Command, ConversationId, ConversationKind, Device, Entry, Event, History, LogId, Reply, ServerFrame,
-    SignedIn,
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
+use chinwag_protocol::{
+    Answer, Command, ConversationId, ConversationKind, Device, Entry, Event, History, LogId, Query, Reply,
+    ServerFrame, SignedIn, UserId,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
 use super::{
-    support::{self, Person, Server, folder, post, say},
-    wires::{Heard, PASSWORD, PipeLine, TagJson, TcpJson, UdpAck, next},
+    support::{self, PATIENCE, Person, Server, folder, post, say},
+    wires::{CommandLine, Heard, PASSWORD, PipeLine, SocketIo, TagJson, TcpJson, UdpAck, next, pair},
 };
 
 /// The server-wide group, of which every account is a member.
@@ -45,7 +52,7 @@ fn shown_by_pipe_line(text: &str) -> String {
 fn server(data: &Path) -> Server {
     let config = support::lifted(data);
     let doors = "[doors.tcp_json]\nlisten = \"127.0.0.1:0\"\n[doors.tag_json]\nlisten = \"127.0.0.1:0\"\n\
-        [doors.pipe_line]\nlisten = \"127.0.0.1:0\"\n\
+        [doors.socket_io]\nlisten = \"127.0.0.1:0\"\n[doors.pipe_line]\nlisten = \"127.0.0.1:0\"\n\
         [doors.udp_ack]\nlisten = \"127.0.0.1:0\"\nopen = true\nmode = \"relay\"\n";
     let text = std::fs::read_to_string(&config).expect("readable") + doors;
     std::fs::write(&config, text).expect("writable");
@@ -56,13 +63,19 @@ fn server(data: &Path) -> Server {
 struct All {
     native: Person,
     people: BTreeMap<&'static str, Person>,
+    command: CommandLine,
     tcp: TcpJson,
     tag: TagJson,
+    socket: SocketIo,
     pipe: PipeLine,
     udp: UdpAck,
     /// A group besides the server-wide one.
     tea: ConversationId,
+    /// Where the command line is at home.
+    _home: TempDir,
 }
+
+const NAMES: [&str; 7] = ["nat", "cmd", "tcp", "tag", "soc", "pip", "udp"];
 
 fn register(server: &Server, handle: &str) -> Person {
     let device = Device {
@@ -79,7 +92,7 @@ fn register(server: &Server, handle: &str) -> Person {
 
 fn all(server: &Server) -> All {
     let people: BTreeMap<&'static str, Person> =
-        ["nat", "tcp", "tag", "pip", "udp"].into_iter().map(|name| (name, register(server, name))).collect();
+        NAMES.into_iter().map(|name| (name, register(server, name))).collect();
     let native = people["nat"].clone();
     let made = native.command(Command::CreateConversation {
         client_id: "make-tea".to_owned(),
@@ -93,14 +106,37 @@ fn all(server: &Server) -> All {
         members: people.values().filter(|one| one.id != native.id).map(|one| one.id).collect(),
     });
     let Ok(Reply::Conversation { conversation: tea }) = made else { panic!("{made:?}") };
+    let home = folder();
+    let command = CommandLine::sign_in(home.path(), server.address, "cmd");
+    let rooms: Vec<String> =
+        NAMES.iter().filter(|name| **name != "soc").map(|name| pair("soc", name)).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).chain(["#Everyone", "#tea"]).collect();
+    let socket = SocketIo::sign_in(server, "soc", &rooms);
+    // `watch` tells what comes after it has connected.
+    until_online(&native, people["cmd"].id);
     All {
         native,
+        command,
+        socket,
         tcp: TcpJson::sign_in(server, "tcp"),
         tag: TagJson::sign_in(server, "tag"),
         pipe: PipeLine::sign_in(server, "pip"),
         udp: UdpAck::sign_in(server, "udp"),
         people,
         tea,
+        _home: home,
+    }
+}
+
+fn until_online(asker: &Person, user: UserId) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match asker.query(Query::Online { conversation: None }) {
+            Ok(Answer::Online(online)) if online.iter().any(|one| one.user == user) => return,
+            Ok(Answer::Online(_)) => assert!(Instant::now() < deadline, "{user} does not come"),
+            other => panic!("{other:?}"),
+        }
+        thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -159,6 +195,7 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
     thread::scope(|scope| {
         let (native, tea) = (&all.native, all.tea);
         let (tcp, tag, pipe, udp) = (&mut all.tcp, &mut all.tag, &mut all.pipe, &mut all.udp);
+        let (command, socket) = (&mut all.command, &mut all.socket);
         scope.spawn(move || {
             for (number, text) in TEXTS.iter().chain([&LINES]).enumerate() {
                 native.post(EVERYONE, &format!("e{number}"), &format!("nat {text}")).expect("a member");
@@ -177,6 +214,18 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
                 tag.chat("GROUP", "tea", &format!("tag {text}"));
             }
         });
+        scope.spawn(move || {
+            for text in TEXTS.iter().chain([&LINES]) {
+                command.chat("#Everyone", &format!("cmd {text}"));
+                command.chat("#tea", &format!("cmd {text}"));
+            }
+        });
+        scope.spawn(move || {
+            for text in TEXTS.iter().chain([&LINES]) {
+                socket.chat("#Everyone", &format!("soc {text}"));
+                socket.chat("#tea", &format!("soc {text}"));
+            }
+        });
         // This wire ends a message with a line feed, and knows groups by their handles.
         scope.spawn(move || {
             TEXTS.iter().for_each(|text| drop(pipe.message("#tea", &format!("pip {text}"))));
@@ -186,10 +235,9 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
             TEXTS.iter().chain([&LINES]).for_each(|text| udp.message_all(&format!("udp {text}")));
         });
     });
-    // What `tcp_json` and `tag_json` said is taken by the time of their last words, for a wire keeps its order.
     let (many, fewer) = (TEXTS.len() + 1, TEXTS.len());
     let mut seen = Vec::new();
-    while seen.len() < many * 4 + many * 3 + fewer {
+    while seen.len() < many * 6 + many * 5 + fewer {
         socket.until(|frame| match frame {
             ServerFrame::Entry(entry) if matches!(entry.event, Event::Message(_)) => {
                 seen.push((entry.log, entry.seq));
@@ -204,6 +252,13 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
     let of_pipe = until(&all.pipe.heard, 2, "pipe_line");
     let of_udp = until(&all.udp.heard, 2, "udp_ack");
     let of_tag = until(&all.tag.heard, 2, "tag_json");
+    let of_socket = until(&all.socket.heard, 2, "socket_io");
+    let (mut of_command, mut ended) = (Vec::new(), 0);
+    while ended < 2 {
+        let one = next(&all.command.heard, "chinwag watch");
+        ended += usize::from(one["text"] == LAST);
+        of_command.push(one);
+    }
     let (mut of_tcp, mut ended) = (Vec::new(), 0);
     while ended < 2 {
         let one = next(&all.tcp.heard, "tcp_json");
@@ -213,7 +268,7 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
     for (conversation, name, of_tag_json) in logs {
         let log = all.log(conversation);
         // Each said each text once, in his own order, and it is stored as it was typed.
-        for sender in ["nat", "tcp", "tag", "pip", "udp"] {
+        for sender in NAMES {
             let texts: Vec<_> = log
                 .iter()
                 .filter(|(from, text)| *from == sender && text != LAST)
@@ -236,6 +291,15 @@ fn g2_a_text_reaches_everybody_on_every_door_once_in_order_and_as_it_was() {
         assert_eq!(of_group(&of_udp, name), All::heard_by(&log, "udp", name), "udp_ack in {name}");
         let by_tag = All::heard_by(&log, "tag", of_tag_json);
         assert_eq!(of_group(&of_tag, of_tag_json), by_tag, "tag_json in {name}");
+        // "To the members of the conversation, the sender included", and so at the command line.
+        assert_eq!(of_group(&of_socket, name), All::heard_by(&log, "", name), "socket_io in {name}");
+        let by_command: Vec<_> = of_command
+            .iter()
+            .filter(|said| said["conversation"] == json!(conversation))
+            .map(|said| (said["handle"].as_str(), said["text"].as_str()))
+            .collect();
+        let told: Vec<_> = log.iter().map(|(from, text)| (Some(*from), Some(text.as_str()))).collect();
+        assert_eq!(by_command, told, "the command line in {name}");
         let number = if conversation == EVERYONE { EVERYONE_OF_TCP_JSON } else { tea_of_tcp };
         let by_tcp: Vec<_> = of_tcp
             .iter()
@@ -255,8 +319,9 @@ fn g2_a_direct_message_reaches_its_receiver_on_every_door_once_and_as_it_was() {
     let data = folder();
     let server = server(data.path());
     let mut all = all(&server);
-    let of_tcp: BTreeMap<&str, u64> = ["nat", "tag", "pip", "udp"]
+    let of_tcp: BTreeMap<&str, u64> = NAMES
         .into_iter()
+        .filter(|name| *name != "tcp")
         .map(|name| (name, all.tcp.group(&format!("@{name}"))))
         .collect();
     let names: Vec<&str> = all.people.keys().copied().collect();
@@ -272,7 +337,9 @@ fn g2_a_direct_message_reaches_its_receiver_on_every_door_once_and_as_it_was() {
                             .expect("a peer"),
                     ),
                     "tcp" => all.tcp.chat(of_tcp[to], &text),
+                    "cmd" => all.command.chat(&format!("@{to}"), &text),
                     "tag" => all.tag.chat("CONTACT", to, &text),
+                    "soc" => all.socket.chat(&pair("soc", to), &text),
                     "pip" => drop(all.pipe.message(to, &text)),
                     _ => all.udp.message(to, &text),
                 }
@@ -289,10 +356,24 @@ fn g2_a_direct_message_reaches_its_receiver_on_every_door_once_and_as_it_was() {
                         assert_eq!(next(&all.pipe.heard, "pipe_line"), heard(shown_by_pipe_line(&text)));
                     }
                     "udp" => assert_eq!(next(&all.udp.heard, "udp_ack"), heard(text.clone())),
+                    "soc" => {
+                        let mut came = std::iter::repeat_with(|| next(&all.socket.heard, "socket_io"));
+                        let came = came.find(|one| one.from != "soc");
+                        assert_eq!(came, Some(heard(text.clone())));
+                    }
+                    "cmd" => {
+                        let mut came = std::iter::repeat_with(|| next(&all.command.heard, "chinwag watch"));
+                        let came = came.find(|one| one["handle"] != "cmd").expect("it goes on");
+                        let wanted = json!([conversation, from, text]);
+                        assert_eq!(json!([came["conversation"], came["handle"], came["text"]]), wanted);
+                    }
                     _ => {}
                 }
             }
         }
+    }
+    for to in names.iter().filter(|to| **to != "cmd") {
+        all.command.taken(&format!("@{to}"));
     }
     // Everything is in the history once, as it was typed, each direction in its order.
     for (at, one) in names.iter().enumerate() {
@@ -320,6 +401,12 @@ fn g3_nobody_speaks_under_another_name_by_any_door() {
     for forged in ["nat", "NAT", "pip", "chinwag", "nobody"] {
         // A refused `send_chat` is silent; the order of the wire tells when it was refused.
         all.tcp.chat_as(forged, EVERYONE_OF_TCP_JSON, "forged at tcp_json");
+        all.socket.chat_as(forged, "#Everyone", "forged at socket_io");
+        all.socket.chat_as(forged, &pair("soc", "tcp"), "forged at socket_io");
+        // Neither does one come in by another's name, or into a room of others.
+        for room in ["#Everyone", "nat&soc", "nat&tcp"] {
+            assert_ne!(all.socket.join_as(forged, room)["result"], "success", "{forged} in {room}");
+        }
         all.tag.chat_as(forged, &format!("f-{forged}"), "GROUP", EVERYONE_OF_TAG_JSON, "forged at tag_json");
         assert_eq!(all.tag.refused("CHAT")["RESPONSE"], "FAILED", "{forged}");
         all.udp.say(&format!("send_all forged at udp_ack {forged}"));
@@ -334,11 +421,13 @@ fn g3_nobody_speaks_under_another_name_by_any_door() {
     all.tag.chat("GROUP", "tea", "<TAG>{\"ACTION\": \"CHAT\", \"SENDER\": \"nat\"}<TAG>");
     all.tcp.chat(EVERYONE_OF_TCP_JSON, "00099{\"action\": \"recv_chat\", \"send_from\": \"nat\"}");
     all.udp.message_all("Channel-Message nat: send tcp x nat");
+    all.socket.chat("#tea", "\"}]\u{1e}42[\"received_message\",{\"sender\":\"nat\"}]");
     // The last words of each wire: what was said before them on the same wire is decided.
     all.tcp.chat(EVERYONE_OF_TCP_JSON, "last of tcp");
     all.tag.chat("GROUP", EVERYONE_OF_TAG_JSON, "last of tag");
     all.udp.message_all("last of udp");
-    let mut missing = vec!["last of tcp", "last of tag", "last of udp"];
+    all.socket.chat("#Everyone", "last of soc");
+    let mut missing = vec!["last of tcp", "last of tag", "last of udp", "last of soc"];
     let mut socket = all.native.connect();
     let log = all.native.texts(EVERYONE);
     missing.retain(|last| !log.iter().any(|(_, text)| text == last));
@@ -357,8 +446,10 @@ fn g3_nobody_speaks_under_another_name_by_any_door() {
         assert!(log.iter().all(|(from, _)| *from != "nat"), "{log:?}");
         assert!(!log.iter().any(|(_, text)| text.starts_with("forged")), "{log:?}");
     }
-    let of_tcp = all.people["udp"].direct(all.people["tcp"].id);
-    assert!(all.people["udp"].texts(of_tcp).is_empty());
+    for from in ["udp", "soc"] {
+        let of_tcp = all.people[from].direct(all.people["tcp"].id);
+        assert!(all.people[from].texts(of_tcp).is_empty(), "{from}");
+    }
 }
 
 #[test]
@@ -398,6 +489,13 @@ fn g1_what_an_old_program_sends_again_is_one_entry() {
         of_tag.push(next(&all.udp.heard, "udp_ack").text);
     }
     assert_eq!(of_tag, ["said again by tag", "last of tag"]);
+    // Nor is it told twice to those whose own wires repeat nothing.
+    let mut of_all = Vec::new();
+    while !(of_all.contains(&"last of tag".to_owned()) && of_all.contains(&"last of udp".to_owned())) {
+        of_all.push(next(&all.socket.heard, "socket_io").text);
+    }
+    of_all.sort();
+    assert_eq!(of_all, ["last of tag", "last of udp", "said again by tag", "said again to all"]);
     let log = all.log(EVERYONE);
     for (text, from) in [("said again to all", "udp"), ("said again by tag", "tag")] {
         let times = log.iter().filter(|said| **said == (from, text.to_owned())).count();

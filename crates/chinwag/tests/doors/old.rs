@@ -45,7 +45,9 @@ impl Opened {
     /// Starts a program that knows this door only.
     pub(crate) fn program(&self, script: &str) -> Program {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doors").join(script);
+        // Compiled modules would be left beside the sources.
         let mut child = Process::new("python3")
+            .arg("-B")
             .arg(path)
             .args([self.door.ip().to_string(), self.door.port().to_string()])
             .stdin(Stdio::piped())

@@ -6,21 +6,14 @@ one recv gives for one push, and answers it as the old one did.
 """
 
 import socket
-import sys
 import threading
 
-
-LOCK = threading.Lock()
-
-
-def say(*words):
-    with LOCK:
-        print(*words, flush=True)
+from old_program import connect, obey, say
 
 
 class Client:
-    def __init__(self, host, port):
-        self.main = socket.create_connection((host, port), timeout=60)
+    def __init__(self):
+        self.main = connect()
         self.listener = None
         self.answers = True
 
@@ -70,10 +63,4 @@ class Client:
             self.request(line)
 
 
-def main():
-    client = Client(sys.argv[1], int(sys.argv[2]))
-    for line in sys.stdin:
-        client.command(line.rstrip("\n"))
-
-
-main()
+obey(Client())

@@ -54,7 +54,8 @@ for line in sys.stdin:
         headers = {"username": order["name"], "jwt": token} if token else {}
         tell(answer=ask("/get_contacts_list/" + urllib.parse.quote(order["name"]), headers=headers))
     elif what == "connect":
-        client.connect(base, transports=[transport])
+        # A second, which it waits by itself, is little on a machine that is busy.
+        client.connect(base, transports=[transport], wait_timeout=60)
         tell(answer="connected")
     elif what == "disconnect":
         client.disconnect()

@@ -13,7 +13,10 @@ use std::{
 use chinwag_protocol::{Answer, ConversationId, Query, Seq};
 use serde_json::{Value, json};
 
-use super::support::{PASSWORD, PATIENCE, Person, Server, folder};
+use super::{
+    support::{PASSWORD, PATIENCE, Person, Server, folder},
+    wires::SocketIo,
+};
 
 /// Of the system, whose packages the tests install; another one in the way may not have them.
 const PYTHON: &str = "/usr/bin/python3";
@@ -104,6 +107,18 @@ impl Client {
         assert_eq!(told["event"], "received_message", "{told}");
         let part = |name: &str| told["data"][name].as_str().expect("a text").to_owned();
         (part("sender"), part("conversation_room"), part("content"))
+    }
+
+    /// Says something, is answered when it is stored, and hears it itself.
+    fn says(&mut self, name: &str, room: &str, text: &str) {
+        let said = json!({"sender": name, "conversation_room": room, "content": text});
+        self.emit("client_sends_message", &said);
+        let (answered, heard) = (json!({"result": "success"}), json!(text));
+        // Its library tells both in threads of their own.
+        let mut told =
+            [self.next(), self.next()].map(|one| (one["answer"].clone(), one["data"]["content"].clone()));
+        told.sort_by_key(|(answer, _)| answer.is_null());
+        assert_eq!(told, [(answered, Value::Null), (Value::Null, heard)]);
     }
 
     fn hears(&self, text: &str) {
@@ -197,9 +212,7 @@ fn a_life(library: Library, transport: &str) {
     let text = "grüße, 😀 \"quoted\" <b>\\ &amp;";
     post(&lisa, text);
     client.hears(text);
-    let said = json!({"sender": "Avi", "conversation_room": "Avi&Lisa", "content": text});
-    client.emit("client_sends_message", &said);
-    assert_eq!(client.message(), ("Avi".into(), "Avi&Lisa".into(), text.into()));
+    client.says("Avi", "Avi&Lisa", text);
     until("stored", || lisa.texts(room).iter().filter(|(_, stored)| stored == text).count() == 2);
 
     // It goes, and comes back to what waited for it.
@@ -258,6 +271,61 @@ fn socket_io_client_lives_on_both_with_an_upgrade() {
     a_life(Library::Node, "both");
 }
 
+/// The server is killed while both sides talk: what was told is there once, and what was not comes later.
+fn a_server_killed_in_the_middle(library: Library, transport: &str) {
+    let folder = folder();
+    let (server, door) = serve(folder.path());
+    let (lisa, avi) = (server.register("Lisa"), server.register("Avi"));
+    let room = lisa.direct(avi.id);
+    let mut client = Client::start(library, transport, door);
+    client.come();
+    client.wait_for("new_user_online", "Avi");
+    for number in 0..60 {
+        let text = format!("avi {number}");
+        let said = json!({"sender": "Avi", "conversation_room": "Avi&Lisa", "content": text});
+        client.emit("client_sends_message", &said);
+    }
+    let texts = ["lisa 0", "lisa 1", "lisa 2"];
+    for text in texts {
+        lisa.post(room, &text.replace(' ', "-"), text).expect("a message");
+    }
+    let mut heard: Vec<String> = Vec::new();
+    while heard.len() < 20 {
+        heard.extend(client.next()["data"]["content"].as_str().map(str::to_owned));
+    }
+    server.kill();
+    // Until it notices, or ends because it was about to say something.
+    while let Ok(told) = client.told.recv_timeout(PATIENCE) {
+        heard.extend(told["data"]["content"].as_str().map(str::to_owned));
+        if told["gone"] == true {
+            break;
+        }
+    }
+    let (server, door) = serve(folder.path());
+    let lisa = lisa.at(&server);
+    let stored: Vec<String> = lisa.texts(room).into_iter().map(|(_, text)| text).collect();
+    let times = |text: &String| stored.iter().filter(|one| *one == text).count();
+    assert!(heard.iter().all(|text| times(text) == 1), "{heard:?}: {stored:?}");
+    assert!(stored.iter().all(|text| times(text) == 1), "{stored:?}");
+    lisa.post(room, "last", "last").expect("a message");
+    let mut client = Client::start(library, transport, door);
+    client.come();
+    while heard.last().is_none_or(|text| text != "last") {
+        heard.push(client.message().2);
+    }
+    assert!(texts.iter().all(|text| heard.iter().any(|one| one == text)), "{heard:?}");
+}
+
+#[test]
+fn a_server_killed_in_the_middle_loses_nothing_of_python_socketio() {
+    a_server_killed_in_the_middle(Library::Python, "websocket");
+}
+
+#[test]
+fn a_server_killed_in_the_middle_loses_nothing_of_socket_io_client() {
+    a_server_killed_in_the_middle(Library::Node, "both");
+}
+
 #[test]
 fn the_early_dialect_needs_no_login_at_an_open_door() {
     let folder = folder();
@@ -276,9 +344,7 @@ fn the_early_dialect_needs_no_login_at_an_open_door() {
     bravo.emit("join", &json!({"client": "Bravo", "room": "Bravo&Era"}));
     assert_eq!(bravo.answer(), json!({"result": "success"}));
     bravo.wait_for("new_user_online", "Bravo");
-    let said = json!({"sender": "Bravo", "conversation_room": "Bravo&Era", "content": "hello era"});
-    bravo.emit("client_sends_message", &said);
-    assert_eq!(bravo.message(), ("Bravo".into(), "Bravo&Era".into(), "hello era".into()));
+    bravo.says("Bravo", "Bravo&Era", "hello era");
     let Ok(Answer::User(profile)) = era.query(Query::Handle { handle: "Bravo".to_owned() }) else {
         panic!("Bravo is a user of this server");
     };
@@ -286,6 +352,24 @@ fn the_early_dialect_needs_no_login_at_an_open_door() {
     assert_eq!(era.texts(room).pop().map(|(_, text)| text).as_deref(), Some("hello era"));
     era.post(room, "answer", "hello bravo").expect("a message");
     assert_eq!(bravo.message(), ("Era".into(), "Bravo&Era".into(), "hello bravo".into()));
+}
+
+#[test]
+fn whoever_speaks_as_soon_as_he_has_joined_is_heard() {
+    let folder = folder();
+    let (_server, door) = serve(folder.path());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            // Many, because a moment too early or too late is hard to hit: with the old order one of some hundreds.
+            scope.spawn(|| {
+                for number in 0..100 {
+                    let answer = SocketIo::connect(door).ask("join", &json!({}));
+                    let missing = "Invalid request, missing required field: client";
+                    assert_eq!(answer, json!({"error": missing}), "{number}");
+                }
+            });
+        }
+    });
 }
 
 #[test]
@@ -328,9 +412,27 @@ fn ask(door: SocketAddr, head: &str, body: &str) -> (u16, String) {
     (status.unwrap_or_else(|| panic!("no answer to {head}: {answer}")), answer)
 }
 
+const OPEN: &str = "GET /socket.io/?transport=polling&EIO=4 HTTP/1.1";
+
+/// Opens a session and connects it; where it is polled.
+///
+/// The engine pings at once when it opens a session, joins the namespace in a task of its own, and answers a poll as
+/// soon as there is anything. So the first poll may bring `2` alone and the connect packet come with the next one:
+/// clients poll on at once, whatever came, and none of them stalls. Here the ping is taken before.
+fn polling(door: SocketAddr) -> String {
+    let (_, opened) = ask(door, OPEN, "");
+    let sid = opened.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a session");
+    let path = format!("/socket.io/?transport=polling&EIO=4&sid={sid} HTTP/1.1");
+    let (_, first) = ask(door, &format!("GET {path}"), "");
+    assert!(first.ends_with("\r\n\r\n2"), "{first}");
+    assert_eq!(ask(door, &format!("POST {path}"), "3\u{1e}40{}").0, 200);
+    let (_, connected) = ask(door, &format!("GET {path}"), "");
+    assert!(connected.contains("40{\"sid\":"), "{connected}");
+    path
+}
+
 #[test]
 fn what_is_not_of_this_wire_is_refused() {
-    const OPEN: &str = "GET /socket.io/?transport=polling&EIO=4 HTTP/1.1";
     let folder = folder();
     let (server, door) = serve(folder.path());
     let (status, opened) = ask(door, OPEN, "");
@@ -356,23 +458,11 @@ fn what_is_not_of_this_wire_is_refused() {
     assert!(missing.ends_with("{\"error\":\"Invalid Log In request\"}"), "{missing}");
 
     // A broken packet ends its own session; the next one gets on.
-    let sid_of = |opened: &str| {
-        opened.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
-    };
-    let (_, opened) = ask(door, OPEN, "");
-    let sid = sid_of(&opened).expect("a session");
-    let path = format!("/socket.io/?transport=polling&EIO=4&sid={sid} HTTP/1.1");
-    assert_eq!(ask(door, &format!("POST {path}"), "40{}").0, 200);
-    // The connect packet may come with a later poll: once in four runs of a busy machine the first had none.
-    until("connected", || ask(door, &format!("GET {path}"), "").1.contains("40{\"sid\":"));
+    let path = polling(door);
     ask(door, &format!("POST {path}"), "42[\"__proto__\",{}]");
     until("disconnected", || ask(door, &format!("GET {path}"), "").1.contains("41"));
     // Two polls at once: the session ends, whichever of them the server takes for the wrong one.
-    let (_, opened) = ask(door, OPEN, "");
-    let twice = sid_of(&opened).expect("a session");
-    let twice = format!("/socket.io/?transport=polling&EIO=4&sid={twice} HTTP/1.1");
-    assert_eq!(ask(door, &format!("POST {twice}"), "40{}").0, 200);
-    ask(door, &format!("GET {twice}"), "");
+    let twice = polling(door);
     std::thread::scope(|scope| {
         let first = scope.spawn(|| ask(door, &format!("GET {twice}"), ""));
         until("ended", || ask(door, &format!("GET {twice}"), "").0 == 400);

@@ -9,23 +9,16 @@ comes, as tags split by `<TAG>`; it sends texts as they are typed, with that wor
 import base64
 import hashlib
 import json
-import socket
-import sys
-import threading
 import time
 
+from old_program import connect, in_background, obey, say
+
 MARK = b"<TAG>"
-LOCK = threading.Lock()
-
-
-def say(*words):
-    with LOCK:
-        print(*words, flush=True)
 
 
 class Client:
-    def __init__(self, host, port):
-        self.socket = socket.create_connection((host, port), timeout=60)
+    def __init__(self):
+        self.socket = connect()
         self.id = None
         self.count = 0
 
@@ -62,22 +55,14 @@ class Client:
             self.id = id.lower()
             self.socket.settimeout(None)
             self.send(ID=id, ACTION="DATA", TYPE="CONTACT")
-            threading.Thread(target=self.run_receiver, daemon=True).start()
+            in_background(self.receive)
 
-    def run_receiver(self):
+    def receive(self):
         rest = b""
-        try:
-            while True:
-                piece = self.one_read()
-                if not piece:
-                    return say("closed")
-                *tags, rest = (rest + piece).split(MARK)
-                for tag in tags:
-                    self.take({key.upper(): value for key, value in json.loads(tag).items()})
-        except ConnectionError:
-            say("closed")
-        except Exception as error:  # As the old one: whatever it is, this thread is over.
-            say("dead", type(error).__name__, error)
+        while piece := self.one_read():
+            *tags, rest = (rest + piece).split(MARK)
+            for tag in tags:
+                self.take({key.upper(): value for key, value in json.loads(tag).items()})
 
     def take(self, tag):
         action = tag.get("ACTION")
@@ -142,10 +127,4 @@ def digest(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def main():
-    client = Client(sys.argv[1], int(sys.argv[2]))
-    for line in sys.stdin:
-        client.command(line.rstrip("\n"))
-
-
-main()
+obey(Client())

@@ -1,12 +1,13 @@
 //! The door `tag_json` in the real binary, spoken to by a client that depends on all that the old one depends on.
 
-use std::{path::Path, process::Command as Process};
+use std::path::Path;
 
 use chinwag_protocol::{Answer, ConversationId, Event, Query};
 
 use super::{
     old::{Opened, Program},
-    support::{BINARY, PASSWORD, Person, Server, folder},
+    support::{PASSWORD, Person, Server, folder},
+    wires::{command_line, printed},
 };
 
 const DOOR: &str = "tag_json";
@@ -56,18 +57,9 @@ fn found(person: &Person, handle: &str) -> ConversationId {
 
 /// Runs our command line as a native client, in a folder of its own.
 fn native(home: &Path, opened: &Opened, arguments: &[&str]) -> String {
-    let output = Process::new(BINARY)
-        .args(arguments)
-        .env("HOME", home)
-        .env("XDG_CONFIG_HOME", home)
-        .env("XDG_DATA_HOME", home)
-        .env("XDG_STATE_HOME", home)
-        .env("CHINWAG_SERVER", format!("http://{}", opened.server.address))
-        .env("CHINWAG_PASSWORD", PASSWORD)
-        .output()
-        .expect("the binary starts");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("UTF-8")
+    let mut command = command_line(home, opened.server.address, arguments);
+    command.env("CHINWAG_PASSWORD", PASSWORD);
+    printed(command)
 }
 
 /// The next thing it says that begins like this.

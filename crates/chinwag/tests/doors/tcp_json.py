@@ -6,22 +6,13 @@ that it does not know, on a missing key, and on a message of a group that it has
 """
 
 import json
-import socket
-import sys
-import threading
 
-
-LOCK = threading.Lock()
-
-
-def say(*words):
-    with LOCK:
-        print(*words, flush=True)
+from old_program import connect, in_background, obey, say
 
 
 class Client:
-    def __init__(self, host, port):
-        self.socket = socket.create_connection((host, port), timeout=60)
+    def __init__(self):
+        self.socket = connect()
         self.socket.settimeout(None)
         self.reader = self.socket.makefile("rb")
         self.name = None
@@ -33,23 +24,16 @@ class Client:
         text = json.dumps(keys)
         self.socket.sendall(("%05d" % len(text) + text).encode())
 
-    def receive(self):
+    def frame(self):
         """One frame; the number counts characters, of which the old client takes one byte each."""
         digits = self.reader.read(5)
         if len(digits) < 5:
             return None
         return json.loads(self.reader.read(int(digits.decode("ascii"))).decode("ascii"))
 
-    def run_receiver(self):
-        try:
-            while True:
-                answer = self.receive()
-                if answer is None:
-                    say("closed")
-                    return
-                self.take(answer)
-        except Exception as error:  # As the old one: whatever it is, this thread is over.
-            say("dead", type(error).__name__, error)
+    def receive(self):
+        while (answer := self.frame()) is not None:
+            self.take(answer)
 
     def take(self, answer):
         action = answer["action"]
@@ -134,11 +118,6 @@ class Client:
             self.send(action=verb, send_from=self.name)
 
 
-def main():
-    client = Client(sys.argv[1], int(sys.argv[2]))
-    threading.Thread(target=client.run_receiver, daemon=True).start()
-    for line in sys.stdin:
-        client.command(line.rstrip("\n"))
-
-
-main()
+client = Client()
+in_background(client.receive)
+obey(client)

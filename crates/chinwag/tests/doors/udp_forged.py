@@ -1,7 +1,8 @@
 """Forges the source of datagrams in a network of its own, and counts what is answered: python3 udp_forged.py PORT
 
-The machine is 203.0.113.1; its neighbours exist only here. Prints a line for each source, "ADDRESS PORT SENT GOT", once
-every source that is to be answered has been, and a last one "done".
+The machine is 203.0.113.1; its neighbours exist only here. Prints "forged" once every source that is to be answered
+has been, and goes on after a line of input; by then somebody has said something to all of them. Then it prints a line
+for each source, "ADDRESS PORT SENT GOT", and a last one "done".
 """
 
 import socket
@@ -15,7 +16,7 @@ sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
 sniffer.bind((LINK, 0))
 sniffer.settimeout(30)
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-sent, got = {}, {}
+sent, got, told = {}, {}, {}
 
 
 def forge(address, port, text, expects=False):
@@ -41,6 +42,7 @@ def listen_until(done):
         if source == PORT:
             key = (socket.inet_ntoa(packet[16:20]), target)
             got[key] = got.get(key, 0) + length - 8
+            told.setdefault(key, []).append(packet[size + 8:size + length])
 
 
 wanted = set()
@@ -62,10 +64,16 @@ for number in range(20):
         forge(f"203.0.113.{30 + number}", 4000, f"register longname{number}")
     wanted.add((f"203.0.113.{30 + number}", 4000))
 listen_until(lambda: all(got[key] for key in wanted))
-# Whatever was to be said of them to others has been said when one more has its answer.
-wanted = set()
-forge("203.0.113.99", 4000, "register thelast", expects=True)
-listen_until(lambda: all(got[key] for key in wanted))
+# One proves its address by a second datagram, and is told everything.
+proved = ("203.0.113.99", 4000)
+forge(*proved, "register thelast")
+listen_until(lambda: got[proved])
+forge(*proved, "reg thelast")
+listen_until(lambda: any(one.startswith(b"reg_suc") for one in told[proved]))
+print("forged", flush=True)
+sys.stdin.readline()
+# It acknowledges nothing: by its last try everybody else would have had his first.
+listen_until(lambda: sum(b"wake up" in one for one in told[proved]) == 5)
 for (address, port), count in sent.items():
     print(address, port, count, got[(address, port)])
 for key in got.keys() - sent.keys():

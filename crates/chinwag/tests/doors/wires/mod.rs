@@ -3,6 +3,9 @@
 //! A thread per connection takes what comes, acknowledges what the wire wants acknowledged, and sorts it into what
 //! people said and what the server answers. Judging is left to the tests.
 
+mod command_line;
+mod socket_io;
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -13,6 +16,10 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub(crate) use self::{
+    command_line::{CommandLine, at_home, command_line, printed},
+    socket_io::{SocketIo, pair},
+};
 use super::support::{PATIENCE, Server};
 
 /// Of every account here: one that all wires can carry.
