@@ -58,7 +58,7 @@ const ALL: &[Canary] = &[
     canary("F37", "migrates-without-journal", "killed at"),
     canary("F38", "backup-by-copy", "what was restored does not"),
     canary("F39", "restore-keeps-epoch", "violations"),
-    canary("F42", "log-waits", "stopped reader"),
+    canary("F42", "log-waits", "everybody waits for the log"),
     canary("F43", "needs-network", "it does not start"),
     canary("F44", "waits-for-clients", "it does not end in 10 s"),
 ];

@@ -14,7 +14,7 @@ use super::{
         Bed, Verdict,
         http::get,
         place::Place,
-        process::{Checker, Found, LIFTED, address},
+        process::{Checker, Folder, Found, LIFTED, address},
         scenarios::RATE,
         tools::{does, missing, text},
     },
@@ -23,6 +23,8 @@ use super::{
 
 /// A line for each answer of HTTP, so that there is much to write.
 const FILTER: &str = "info,chinwag_server=debug";
+
+const TURNS: u32 = 2;
 
 /// What the p99 of answers may be with a stuck log: a tenth more, and what a busy machine adds by itself.
 fn allowed_ms(usual: u64) -> u64 {
@@ -44,39 +46,69 @@ pub(super) fn stuck(bed: &Bed) -> Result<Verdict> {
     if let Some(why) = missing(&["mount", "mkfifo", "cat"]) {
         return Ok(Verdict::Skipped(why));
     }
-    let folder = super::super::process::Folder::new("F42-log")?;
-    let (usual, _, _) = chat(bed, "F42-usual", "/dev/null", || Ok(()))?;
-    let usual_ms = p99(&usual).context("no figure")?;
+    let (mut usual, mut full, mut stalled) = (Log::new("usual"), Log::new("full"), Log::new("stalled"));
+    // In turn, because the machine has other things to do too.
+    for turn in 0..TURNS {
+        let folder = Folder::new(&format!("F42-log-{turn}"))?;
+        usual.add(bed, turn, "/dev/null", || Ok(()))?;
 
-    let small = Memory::mount(folder.0.join("small"), 1)?;
-    let (full, full_dropped, full_broken) =
-        chat(bed, "F42-full", &text(&small.path().join("log")), || Ok(()))?;
+        let small = Memory::mount(folder.0.join("small"), 1)?;
+        full.add(bed, turn, &text(&small.path().join("log")), || Ok(()))?;
 
-    let pipe = folder.0.join("pipe");
-    does("mkfifo", &[&text(&pipe)])?;
-    let reader = Command::new("cat").arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-    let reader = Stopped(reader);
-    let pid = reader.0.id().to_string();
-    let (stalled, stalled_dropped, stalled_broken) =
-        chat(bed, "F42-stalled", &text(&pipe), || does("kill", &["-STOP", &pid]))?;
-
-    let (full_ms, stalled_ms) = (p99(&full), p99(&stalled));
+        let pipe = folder.0.join("pipe");
+        does("mkfifo", &[&text(&pipe)])?;
+        let reader = Command::new("cat").arg(&pipe).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let reader = Stopped(reader);
+        let pid = reader.0.id().to_string();
+        stalled.add(bed, turn, &text(&pipe), || does("kill", &["-STOP", &pid]))?;
+    }
     let figures = format!(
-        "99 in 100 answers within {usual_ms} ms; with a full disk for the log {full_ms:?} ms and {full_dropped} lines dropped, with a stopped reader {stalled_ms:?} ms and {stalled_dropped}; {}; {}",
-        full.figures(),
-        stalled.figures()
+        "of {TURNS} turns the better: 99 in 100 answers within {} ms; with a full disk for the log {} ms and {} lines dropped, with a stopped reader {} ms and {}; {}",
+        usual.ms, full.ms, full.dropped, stalled.ms, stalled.dropped, stalled.said
     );
-    let slow = |ms: Option<u64>| ms.is_none_or(|ms| ms > allowed_ms(usual_ms));
-    let counted = full_dropped > 0 && stalled_dropped > 0;
-    if full_broken || stalled_broken || usual.broken || slow(full_ms) || slow(stalled_ms) || !counted {
-        return Ok(Verdict::Failed(format!("{figures}\n{}{}", full.text, stalled.text)));
+    let all = [&usual, &full, &stalled];
+    if let Some(broken) = all.iter().find_map(|log| log.broken.as_ref()) {
+        return Ok(Verdict::Failed(format!("{figures}\n{broken}")));
+    }
+    if let Some(slow) = all.iter().find(|log| log.ms > allowed_ms(usual.ms)) {
+        return Ok(Verdict::Failed(format!("everybody waits for the log ({}): {figures}", slow.name)));
+    }
+    if full.dropped == 0 || stalled.dropped == 0 {
+        return Ok(Verdict::Failed(format!("what is dropped is not counted: {figures}")));
     }
     Ok(Verdict::Passed(figures))
 }
 
-/// Chat for some seconds while the log goes to `log`; what was found, how many lines were dropped, and whether
-/// something was broken.
-fn chat(bed: &Bed, name: &str, log: &str, stop: impl FnOnce() -> Result<()>) -> Result<(Found, u64, bool)> {
+/// What was measured with a log of one sort.
+struct Log {
+    name: &'static str,
+    /// What 99 in 100 answers took at most, in the better turn.
+    ms: u64,
+    /// Lines, in the turn where fewest were dropped.
+    dropped: u64,
+    said: String,
+    broken: Option<String>,
+}
+
+impl Log {
+    fn new(name: &'static str) -> Self {
+        Self { name, ms: u64::MAX, dropped: u64::MAX, said: String::new(), broken: None }
+    }
+
+    fn add(&mut self, bed: &Bed, turn: u32, log: &str, stop: impl FnOnce() -> Result<()>) -> Result<()> {
+        let (found, dropped) = chat(bed, &format!("F42-{}-{turn}", self.name), log, stop)?;
+        self.ms = self.ms.min(found.answers_ms().context("no figure")?.1);
+        self.dropped = self.dropped.min(dropped);
+        self.said = found.figures();
+        if found.broken {
+            self.broken.get_or_insert(found.text);
+        }
+        Ok(())
+    }
+}
+
+/// Chat for some seconds while the log goes to `log`: what was found, and how many lines were dropped.
+fn chat(bed: &Bed, name: &str, log: &str, stop: impl FnOnce() -> Result<()>) -> Result<(Found, u64)> {
     let mut place = Place::new(bed, name)?;
     let metrics = address(&mut place.random);
     let redirect = format!("exec \"$@\" 2> '{log}'");
@@ -92,8 +124,7 @@ fn chat(bed: &Bed, name: &str, log: &str, stop: impl FnOnce() -> Result<()>) -> 
     let found = checker.heal()?;
     let dropped = dropped(metrics)?;
     drop(server);
-    let broken = found.broken;
-    Ok((found, dropped, broken))
+    Ok((found, dropped))
 }
 
 /// The figure of the server.
@@ -101,10 +132,4 @@ fn dropped(metrics: SocketAddr) -> Result<u64> {
     let (_, text) = get(metrics, "/metrics")?;
     let line = text.lines().find(|line| line.starts_with("chinwag_log_lines_dropped_total "));
     Ok(line.and_then(|line| line.split(' ').nth(1)?.trim().parse().ok()).unwrap_or_default())
-}
-
-/// What 99 in 100 answers took at most, as the checker says it.
-fn p99(found: &Found) -> Option<u64> {
-    let line = found.text.lines().find(|line| line.starts_with("answers"))?;
-    line.rsplit("within ").next()?.split(' ').next()?.parse().ok()
 }
