@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, ops::Add, time::Duration};
 
 use chinwag_protocol::{
-    Answer, Attachment, ClientSignal, Command, ConversationId, Device, Entry, Profile, ProfileChange, Query,
-    Refused, Reply, Seq, ServerSignal, SignedIn, Snapshot,
+    Answer, Attachment, ClientSignal, Command, ConversationId, Device, Entry, FileId, Portrayed, Profile,
+    ProfileChange, Query, Refused, Reply, Seq, ServerSignal, SignedIn, Snapshot,
 };
 use serde::{Deserialize, Serialize};
 
@@ -230,6 +230,15 @@ pub enum Question {
         message: Seq,
         /// Which of its files, from 0.
         index: u16,
+        /// A longer one is refused (`too_large`).
+        bytes_max: u64,
+    },
+    /// Give out the picture of a user or a conversation.
+    Avatar {
+        /// Whose.
+        of: Portrayed,
+        /// Which, as the profile or the conversation says.
+        file: FileId,
         /// A longer one is refused (`too_large`).
         bytes_max: u64,
     },

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chinwag_protocol::{
-    ConversationId, ConversationKind, ConversationView, Entry, Event, LogId, Posting, Role, SessionId,
-    Snapshot, UserId,
+    ConversationId, ConversationKind, ConversationView, Entry, Event, FileId, LogId, Posting, Role,
+    SessionId, Snapshot, UserId,
 };
 
 use crate::people::fold;
@@ -22,6 +22,8 @@ pub struct Room {
     pub name: String,
     /// What it is about.
     pub topic: String,
+    /// The picture that stands for it.
+    pub avatar: Option<FileId>,
     /// Who may post.
     pub posting: Posting,
     /// One's own role.
@@ -40,6 +42,7 @@ impl Room {
             handle: view.handle.clone(),
             name: view.name.clone(),
             topic: view.topic.clone(),
+            avatar: view.avatar,
             posting: view.posting,
             role: view.mine.as_ref().map_or(Role::Member, |mine| mine.role),
             peer: view.direct.map(|(one, other)| if one == me { other } else { one }),
@@ -54,6 +57,7 @@ impl Room {
                     self.handle = Some(handle.clone()).filter(|handle| !handle.is_empty());
                 }
                 self.name = change.name.clone().unwrap_or_else(|| std::mem::take(&mut self.name));
+                self.avatar = change.avatar.map_or(self.avatar, |avatar| avatar.file);
                 self.topic = change.topic.clone().unwrap_or_else(|| std::mem::take(&mut self.topic));
                 self.posting = change.posting.unwrap_or(self.posting);
             }

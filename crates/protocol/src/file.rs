@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{ConversationId, Seq};
+use crate::{ConversationId, Seq, UserId};
 
 /// Names a file by its content: the SHA-256 of its bytes. On the wire 64 hexadecimal digits in lower case.
 ///
@@ -124,6 +124,16 @@ impl From<&Attachment> for Attach {
     fn from(attachment: &Attachment) -> Self {
         Self { file: attachment.file, name: attachment.name.clone(), of: None }
     }
+}
+
+/// What a picture stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Portrayed {
+    /// A user.
+    User(UserId),
+    /// A conversation.
+    Conversation(ConversationId),
 }
 
 /// The picture that is to stand for a user or a conversation: one's own upload; none if `file` is absent.

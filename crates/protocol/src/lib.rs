@@ -23,7 +23,7 @@ pub use call::{CallEnd, CallMedia, CallView};
 pub use command::{Command, ConversationChange, Posted, ProfileChange, Reply, ServerChange, Settings};
 pub use door::{DoorView, SetDoor};
 pub use event::{Entry, Event, JoinedBy, MessageBody};
-pub use file::{Attach, Attachment, FileId, NewAvatar, NotAFile};
+pub use file::{Attach, Attachment, FileId, NewAvatar, NotAFile, Portrayed};
 pub use frame::{
     ClientFrame, Closing, Device, Hello, Origin, PROTOCOL_VERSION, Resumed, ServerFrame, SignedIn, Welcome,
 };

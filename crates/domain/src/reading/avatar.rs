@@ -1,6 +1,6 @@
 //! Pictures that stand for users and conversations, for whoever may know of these.
 
-use chinwag_protocol::{Attachment, ConversationId, FileId, Millis, Refused, UserId};
+use chinwag_protocol::{Attachment, FileId, Millis, Portrayed, Refused};
 
 use super::{Viewer, people::known};
 use crate::{
@@ -8,15 +8,6 @@ use crate::{
     port::{Actor, Reader},
     rules::sessions::is_live,
 };
-
-/// What a picture stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Portrayed {
-    /// A user.
-    User(UserId),
-    /// A conversation.
-    Conversation(ConversationId),
-}
 
 /// The picture of this user or conversation, if it is this file and the actor may know of them.
 ///

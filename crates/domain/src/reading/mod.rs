@@ -27,7 +27,7 @@ use chinwag_protocol::{
     Refused, Seq, SessionView, Snapshot, UserId, UserKind,
 };
 
-pub use avatar::{Portrayed, avatar};
+pub use avatar::avatar;
 pub use catch_up::{CatchUp, Missed, entries_for};
 pub use fold::fold;
 pub use resume::{CATCH_UP_MAX, Followed, Returning, resume};

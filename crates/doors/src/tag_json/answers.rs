@@ -1,14 +1,15 @@
 //! What came of a request, and what follows from it.
 
 use chinwag_protocol::{
-    Answer, Attach, Command, ConversationId, Event, Kind as Why, LogId, Posting, ProfileChange, Refused,
-    Reply, Role, UserId,
+    Answer, Attach, Command, ConversationChange, ConversationId, Event, Kind as Why, LogId, NewAvatar,
+    Posting, ProfileChange, Refused, Reply, Role, UserId,
 };
 use serde_json::{Value, json};
 
 use super::{
     Shared,
     dialect::{Asked, Kind, Response, Verb},
+    icons::Then,
     place::{Roll, kind_of},
     session::{Aside, Doing, Session, response_to},
     wire,
@@ -41,13 +42,13 @@ impl Session {
                     place.directs.insert(user, conversation);
                 }
                 match asked.verb {
-                    Verb::Add => self.contact_added(&asked, user, shared),
+                    Verb::Add => self.contact_added(asked, user, now, shared),
                     _ => self.request(asked, now, shared),
                 }
             }
             // The contact stands, whether or not there can be talk.
             (Doing::Open(asked, user), _) if asked.verb == Verb::Add => {
-                self.contact_added(&asked, user, shared);
+                self.contact_added(asked, user, now, shared);
             }
             (Doing::Contact(asked, user), Ok(_)) => {
                 if let Some(place) = &mut self.place {
@@ -65,13 +66,14 @@ impl Session {
                     return self.ask(Doing::Data(gathering), more, shared);
                 }
                 gathering.names = gathering.names.saturating_sub(roll.members.len());
-                gathering.records.extend(self.record(&roll, shared));
+                let record = self.record(&roll, shared);
+                gathering.records.extend(record.map(|(kind, record)| (kind, roll.conversation, record)));
                 self.gather(gathering, now, shared);
             }
             // A group that he was put out of meanwhile.
             (Doing::Data(gathering), _) => self.gather(gathering, now, shared),
             (doing @ (Doing::Join(..) | Doing::Joined(..) | Doing::Create(_)), result) => {
-                self.entering(doing, result, shared);
+                self.entering(doing, result, now, shared);
             }
             (Doing::Key(asked, change), Ok(_)) if change == ProfileChange::default() => {
                 self.answer(&asked, Vec::new(), shared);
@@ -87,6 +89,13 @@ impl Session {
                     self.answer(&asked, Vec::new(), shared);
                 }
             }
+            (Doing::Icon(on_the_way), result) => self.icon_done(on_the_way, result, now, shared),
+            (Doing::Picture(asked), Ok(Given::Uploaded(picture))) => {
+                self.picture = Some(picture.file);
+                self.request(asked, now, shared);
+            }
+            // It is there, with its picture or without.
+            (Doing::Created(asked), _) => self.created(&asked, shared),
             (Doing::Upload { asked, conversation }, Ok(Given::Uploaded(file))) => {
                 self.post(asked, conversation, vec![Attach::from(&file)], shared);
             }
@@ -96,6 +105,7 @@ impl Session {
                 | Doing::Key(asked, _)
                 | Doing::Call(asked)
                 | Doing::Simple { asked, .. }
+                | Doing::Picture(asked)
                 | Doing::Upload { asked, .. },
                 result,
             ) => {
@@ -122,7 +132,7 @@ impl Session {
     }
 
     /// On the way into a conversation: asked, in, and with all its members.
-    fn entering(&mut self, doing: Doing, result: Result<Given, Refused>, shared: &mut Shared) {
+    fn entering(&mut self, doing: Doing, result: Result<Given, Refused>, now: Moment, shared: &mut Shared) {
         match (doing, result) {
             (Doing::Create(asked), Ok(Given::Reply(Reply::Conversation { conversation }))) => {
                 self.await_entry(asked, conversation, shared);
@@ -138,8 +148,7 @@ impl Session {
                 if let Some(more) = roll.take(page) {
                     return self.ask(Doing::Joined(asked, roll), more, shared);
                 }
-                let record = self.record(&roll, shared).map_or(Value::Null, |(_, record)| record);
-                self.answer(&asked, vec![("data", record)], shared);
+                self.illustrate(Then::Joined(asked, roll), now, shared);
             }
             (Doing::Create(asked) | Doing::Joined(asked, _), result) => self.refused(&asked, result, shared),
             // Nothing else comes here.
@@ -159,10 +168,19 @@ impl Session {
     /// A conversation that was made or joined here is there.
     pub(super) fn entered(&mut self, asked: Asked, conversation: ConversationId, shared: &mut Shared) {
         if asked.verb == Verb::Create {
-            return self.created(&asked, shared);
+            let Some(file) = self.picture.take() else { return self.created(&asked, shared) };
+            let avatar = Some(NewAvatar { file: Some(file) });
+            let change = ConversationChange { avatar, ..ConversationChange::default() };
+            let command = Command::ChangeConversation { conversation, change };
+            return self.ask(Doing::Created(asked), Question::Command(command), shared);
         }
         let (roll, question) = Roll::new(conversation);
         self.ask(Doing::Joined(asked, roll), question, shared);
+    }
+
+    pub(super) fn joined(&mut self, asked: &Asked, roll: &Roll, shared: &mut Shared) {
+        let record = self.record(roll, shared).map_or(Value::Null, |(_, record)| record);
+        self.answer(asked, vec![("data", record)], shared);
     }
 
     /// The record of a conversation with these members.
@@ -177,8 +195,12 @@ impl Session {
         self.refuse(asked, response, shared);
     }
 
-    fn contact_added(&self, asked: &Asked, user: UserId, shared: &mut Shared) {
-        let Some(place) = &self.place else { return };
+    fn contact_added(&mut self, asked: Asked, user: UserId, now: Moment, shared: &mut Shared) {
+        self.illustrate(Then::Contact(asked, user), now, shared);
+    }
+
+    pub(super) fn contact_told(&mut self, asked: &Asked, user: UserId, shared: &mut Shared) {
+        let Some(place) = &mut self.place else { return };
         let record = place.contact(user, shared);
         self.answer(asked, vec![("data", record)], shared);
         self.watch(shared);
@@ -200,7 +222,13 @@ impl Session {
         self.send(&fields, shared);
     }
 
-    pub(super) fn aside_done(&mut self, aside: Aside, result: Result<Given, Refused>, shared: &mut Shared) {
+    pub(super) fn aside_done(
+        &mut self,
+        aside: Aside,
+        result: Result<Given, Refused>,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
         match (aside, result) {
             (Aside::Post(asked), Ok(Given::Reply(Reply::Posted(posted)))) => {
                 if let (Some(place), Some(id)) = (&mut self.place, asked.tag.text("id")) {
@@ -221,16 +249,15 @@ impl Session {
                 if let Some(more) = roll.take(page) {
                     return self.aside(Aside::Entered(roll), more, shared);
                 }
-                self.tell_entered(&roll, shared);
-                self.go(shared);
+                self.illustrate(Then::Entered(roll), now, shared);
             }
             (Aside::Changed(mut roll, fields), Ok(Given::Answer(Answer::Members(page)))) => {
                 if let Some(more) = roll.take(page) {
                     return self.aside(Aside::Changed(roll, fields), more, shared);
                 }
-                self.tell_changed(&roll, fields, shared);
-                self.go(shared);
+                self.illustrate(Then::Changed(roll, fields), now, shared);
             }
+            (Aside::Icon(on_the_way), result) => self.icon_done(on_the_way, result, now, shared),
             (Aside::File { fields, .. }, Ok(Given::File(bytes))) => {
                 self.tell_file(&fields, &bytes, shared);
                 self.fetched(shared);
@@ -280,7 +307,7 @@ impl Session {
                 ("part".to_owned(), number.into()),
                 ("parts".to_owned(), parts.len().into()),
                 ("text".to_owned(), "".into()),
-                ("data".to_owned(), wire::base64(part)),
+                ("data".to_owned(), wire::base64(part).into()),
             ]);
             self.send_owned(&fields, shared);
         }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use chinwag_protocol::{ConversationId, ProfileChange, Query, Refused};
+use chinwag_protocol::{ConversationId, ProfileChange, Query, Refused, UserId};
 use serde_json::Value;
 
 use super::{
     Alarm, Shared,
     dialect::{Asked, Kind, Response, Verb},
+    icons::{self, Then},
     place::{Place, Roll},
     session::{Aside, Doing, Gathering, Session, response_to},
 };
@@ -119,17 +120,30 @@ impl Session {
             gathering.roll = Some(roll);
             return self.ask(Doing::Data(gathering), question, shared);
         }
-        let Some(place) = &self.place else { return };
-        let of = |wanted: Kind| -> Value {
-            let records = gathering.records.iter().filter(|(kind, _)| *kind == wanted);
-            records.map(|(_, record)| record.clone()).collect()
-        };
+        self.illustrate(Then::Data(gathering), now, shared);
+    }
+
+    /// All that the answer tells is at hand.
+    pub(super) fn gathered(&mut self, gathering: Gathering, now: Moment, shared: &mut Shared) {
+        let Gathering { asked, mut records, .. } = gathering;
+        let Some(place) = &mut self.place else { return };
+        let contacts: Vec<UserId> = place.contacts.iter().copied().collect();
         let mut own = place.contact(place.seat.me, shared);
         own["STATUS"] = "ONLINE".into();
-        own["users"] = place.contacts.iter().map(|user| place.contact(*user, shared)).collect();
+        let mut users: Vec<Value> = contacts.iter().map(|user| place.contact(*user, shared)).collect();
+        for (_, id, record) in &mut records {
+            record["ICON"] = shared.icons.of(place.seat.room(*id).and_then(|room| room.avatar)).into();
+        }
+        let rooms = records.iter_mut().map(|(_, _, record)| record);
+        icons::fit(std::iter::once(&mut own).chain(&mut users).chain(rooms));
+        let of = |wanted: Kind| -> Value {
+            let records = records.iter().filter(|(kind, ..)| *kind == wanted);
+            records.map(|(_, _, record)| record.clone()).collect()
+        };
+        own["users"] = users.into();
         own["groups"] = of(Kind::Group);
         own["channels"] = of(Kind::Channel);
-        self.answer(&gathering.asked, vec![("data", own)], shared);
+        self.answer(&asked, vec![("data", own)], shared);
         self.ready(now, shared);
     }
 

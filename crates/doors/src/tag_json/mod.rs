@@ -1,7 +1,7 @@
 //! Door `tag_json`: JSON objects split by `<TAG>`, over TCP, in two dialects. See `docs/doors/tag_json.md`.
 //!
 //! `wire` and `tag` read bytes, `dialect` finds what is asked, `asked`, `rooms`, `chats` and `calls` ask for it,
-//! `answers` says what came of it, `told` tells what happened; `session` keeps all that in order, `place` knows
+//! `answers` says what came of it, `told` tells what happened, with the pictures of `icons`; `session` keeps all that in order, `place` knows
 //! what the client knows.
 
 mod answers;
@@ -10,6 +10,7 @@ mod calls;
 mod chats;
 mod dialect;
 mod files;
+mod icons;
 mod place;
 mod rooms;
 mod session;
@@ -23,6 +24,7 @@ use chinwag_protocol::UserId;
 
 use self::{
     calls::Frame,
+    icons::Icons,
     session::{Purpose, Session},
 };
 use crate::{Door, Input, LinkId, Moment, Output, Settings, desk::Desk};
@@ -49,12 +51,18 @@ struct Shared {
     here: BTreeMap<UserId, LinkId>,
     /// Media of calls, for other links than the one at work.
     frames: VecDeque<(LinkId, Frame)>,
+    icons: Icons,
 }
 
 impl TagJson {
     /// The door, as the server's owner wants it.
     pub fn new(settings: Settings) -> Self {
-        let shared = Shared { desk: Desk::new(settings), here: BTreeMap::new(), frames: VecDeque::new() };
+        let shared = Shared {
+            desk: Desk::new(settings),
+            here: BTreeMap::new(),
+            frames: VecDeque::new(),
+            icons: Icons::default(),
+        };
         Self { sessions: BTreeMap::new(), shared }
     }
 

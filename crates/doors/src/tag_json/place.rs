@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_protocol::{
-    CallMedia, ConversationId, ConversationKind, MemberView, Millis, Posting, Presence, Query, Role, Seq,
-    Snapshot, UserId,
+    CallMedia, ConversationId, ConversationKind, FileId, MemberView, Millis, Posting, Presence, Query, Role,
+    Seq, Snapshot, UserId,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) contacts: BTreeSet<UserId>,
     /// Of whom the client has a record.
     pub(super) known: BTreeSet<UserId>,
+    /// With which picture the client knows somebody.
+    pub(super) faces: BTreeMap<UserId, FileId>,
     pub(super) presence: BTreeMap<UserId, (Presence, Option<Millis>)>,
     /// Direct conversations that were opened before their entry came.
     pub(super) directs: BTreeMap<UserId, ConversationId>,
@@ -75,6 +77,7 @@ impl Place {
             seat: Seat::new(snapshot),
             contacts: snapshot.contacts.iter().copied().collect(),
             known: BTreeSet::new(),
+            faces: BTreeMap::new(),
             presence: BTreeMap::new(),
             directs: BTreeMap::new(),
             ending: None,
@@ -205,13 +208,25 @@ impl Place {
         }
     }
 
+    /// Somebody's picture as `ICON`, of which note is taken that it is told.
+    pub(super) fn face<'s>(&mut self, user: UserId, shared: &'s Shared) -> &'s str {
+        let avatar = shared.desk.people.get(user).and_then(|profile| profile.avatar);
+        let icon = shared.icons.of(avatar);
+        match avatar.filter(|_| !icon.is_empty()) {
+            Some(file) => self.faces.insert(user, file),
+            None => self.faces.remove(&user),
+        };
+        icon
+    }
+
     /// "Contact record: NAME, ID, ICON, BIO, DATE_TIME, STATUS."
-    pub(super) fn contact(&self, user: UserId, shared: &Shared) -> Value {
+    pub(super) fn contact(&mut self, user: UserId, shared: &Shared) -> Value {
+        let icon = self.face(user, shared);
         let profile = shared.desk.people.get(user);
         json!({
             "NAME": profile.map_or("", |profile| &profile.name),
             "ID": self.id(user, shared),
-            "ICON": "",
+            "ICON": icon,
             "BIO": profile.map_or("", |profile| &profile.about),
             "DATE_TIME": shared.desk.settings.started_at.0,
             "STATUS": self.status(user, shared),
@@ -226,7 +241,7 @@ impl Place {
         json!({
             "NAME": room.name,
             "ID": self.room_id(room),
-            "ICON": "",
+            "ICON": shared.icons.of(room.avatar),
             "BIO": room.topic,
             "CREATOR": ids(&|member| member.role == Role::Owner).into_iter().next().unwrap_or_default(),
             "admins": ids(&|member| member.role > Role::Member),

@@ -1,7 +1,8 @@
 //! What a client asks of contacts, groups and channels.
 
 use chinwag_protocol::{
-    Command, ConversationChange, ConversationId, ConversationKind, History, Posting, ProfileChange, Role,
+    Command, ConversationChange, ConversationId, ConversationKind, History, NewAvatar, Posting,
+    ProfileChange, Role,
 };
 
 use super::{
@@ -42,9 +43,13 @@ impl Session {
             Some(Kind::Group) => ConversationKind::Group,
             _ => return self.refuse(&asked, Response::Failed, shared),
         };
-        let (Some(id), Some(place)) = (asked.place(), &mut self.place) else {
-            return self.refuse(&asked, Response::Failed, shared);
-        };
+        let Some(id) = asked.place() else { return self.refuse(&asked, Response::Failed, shared) };
+        // One that makes no sense is as good as none: the group matters more.
+        let icon = asked.tag.bytes("icon").unwrap_or_default();
+        if !icon.is_empty() && self.picture.is_none() {
+            return self.take_picture(asked, icon, shared);
+        }
+        let Some(place) = &mut self.place else { return };
         let command = Command::CreateConversation {
             client_id: place.next_name(),
             kind,
@@ -57,6 +62,12 @@ impl Session {
             members: Vec::new(),
         };
         self.ask(Doing::Create(asked), Question::Command(command), shared);
+    }
+
+    /// Takes a picture in; then the request goes on.
+    fn take_picture(&mut self, asked: Asked, bytes: Vec<u8>, shared: &mut Shared) {
+        let upload = Question::Upload { name: "icon".to_owned(), bytes };
+        self.ask(Doing::Picture(asked), upload, shared);
     }
 
     pub(super) fn simple(&mut self, asked: Asked, answers: bool, command: Command, shared: &mut Shared) {
@@ -154,17 +165,38 @@ impl Session {
         let Some(conversation) = asked.place().and_then(|id| place.room(&id).map(|room| room.id)) else {
             return self.refuse(&asked, Response::Extinct, shared);
         };
+        let Some((asked, avatar)) = self.new_picture(asked, shared) else { return };
         let New { handle, name, about, .. } = new;
-        let change = ConversationChange { handle, name, topic: about, ..ConversationChange::default() };
+        let change =
+            ConversationChange { handle, name, topic: about, avatar, ..ConversationChange::default() };
         if change == ConversationChange::default() {
             return self.refuse(&asked, Response::Failed, shared);
         }
         self.simple(asked, true, Command::ChangeConversation { conversation, change }, shared);
     }
 
+    /// The picture that a change names, once it is taken in; an empty one takes the picture away.
+    ///
+    /// `None`: it is on its way, or the request was refused.
+    fn new_picture(&mut self, asked: Asked, shared: &mut Shared) -> Option<(Asked, Option<NewAvatar>)> {
+        if let Some(file) = self.picture.take() {
+            return Some((asked, Some(NewAvatar { file: Some(file) })));
+        }
+        let data = asked.tag.inner("data");
+        let icon = data.as_ref().and_then(|data| Some((data.text("icon")?, data.bytes("icon"))));
+        match icon {
+            None => return Some((asked, None)),
+            Some((_, Ok(bytes))) if bytes.is_empty() => return Some((asked, Some(NewAvatar::default()))),
+            Some((_, Ok(bytes))) => self.take_picture(asked, bytes, shared),
+            Some((_, Err(()))) => self.refuse(&asked, Response::Failed, shared),
+        }
+        None
+    }
+
     fn change_self(&mut self, asked: Asked, new: New, shared: &mut Shared) {
+        let Some((asked, avatar)) = self.new_picture(asked, shared) else { return };
         let New { handle, name, about, hue, key } = new;
-        let change = ProfileChange { handle, name, about, hue, avatar: None };
+        let change = ProfileChange { handle, name, about, hue, avatar };
         let Some(new) = key else {
             return match change == ProfileChange::default() {
                 true => self.refuse(&asked, Response::Failed, shared),

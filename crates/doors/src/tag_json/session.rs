@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chinwag_protocol::{ConversationId, Kind as Why, ProfileChange, Refused, UserId};
+use chinwag_protocol::{ConversationId, FileId, Kind as Why, ProfileChange, Refused, UserId};
 use serde_json::{Value, json};
 
 use super::{
     Alarm, Shared,
     dialect::{Asked, Kind, Response, Verb, documents, lowered},
+    icons::Illustrating,
     place::{Place, Roll},
     wire::{self, Piece, TAG_MAX, Tags},
 };
@@ -33,6 +34,8 @@ pub(super) struct Session {
     pub(super) place: Option<Place>,
     /// The client speaks the document's dialect.
     pub(super) document: bool,
+    /// The picture that was taken in for the request at work.
+    pub(super) picture: Option<FileId>,
     /// An answer that has to be alone in its segment is on its way; nothing else is said until it has left.
     pub(super) alone: bool,
     /// A request that came before its client was ready for an answer.
@@ -72,6 +75,12 @@ pub(super) enum Doing {
         asked: Asked,
         answers: bool,
     },
+    /// A picture that something is told with is being got.
+    Icon(Illustrating),
+    /// A picture is being taken in; then the request goes on.
+    Picture(Asked),
+    /// A conversation that was made gets its picture.
+    Created(Asked),
     /// A file of a message is being taken in.
     Upload {
         asked: Asked,
@@ -84,7 +93,7 @@ pub(super) struct Gathering {
     pub(super) asked: Asked,
     /// Those that are still to be asked for; the last one first.
     pub(super) left: Vec<ConversationId>,
-    pub(super) records: Vec<(Kind, Value)>,
+    pub(super) records: Vec<(Kind, ConversationId, Value)>,
     pub(super) roll: Option<Roll>,
     /// How many members may still be named.
     pub(super) names: usize,
@@ -97,6 +106,8 @@ pub(super) enum Aside {
     Entered(Roll),
     /// The members of a conversation that changed, and in what.
     Changed(Roll, Vec<(String, Value)>),
+    /// A picture that something is told with.
+    Icon(Illustrating),
     /// A file of a message, to go with these fields; or, if it cannot be had, a line instead.
     File {
         fields: Vec<(String, Value)>,
@@ -114,6 +125,7 @@ impl Session {
             awaited: None,
             place: None,
             document: false,
+            picture: None,
             alone: false,
             waiting: None,
             strikes: 0,
@@ -151,6 +163,7 @@ impl Session {
                 return;
             }
             self.document = asked.document.is_some();
+            self.picture = None;
             self.request(asked, now, shared);
         }
     }
@@ -352,7 +365,7 @@ impl Session {
         shared: &mut Shared,
     ) {
         match purpose {
-            Purpose::Aside(aside) => self.aside_done(aside, result, shared),
+            Purpose::Aside(aside) => self.aside_done(aside, result, now, shared),
             Purpose::Request(doing) => {
                 self.busy = false;
                 self.done(doing, result, now, shared);

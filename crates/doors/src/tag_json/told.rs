@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     Shared,
     dialect::Kind,
+    icons::Then,
     place::{Roll, chat_name, kind_of},
     session::{Aside, Doing, Purpose, Session},
 };
@@ -141,7 +142,9 @@ impl Session {
         }
         let name = change.name.clone().map(|name| ("name".to_owned(), name.into()));
         let topic = change.topic.clone().map(|topic| ("bio".to_owned(), topic.into()));
-        let changed: Fields = name.into_iter().chain(topic).collect();
+        // What it reads like is known when it is at hand.
+        let icon = change.avatar.map(|_| ("icon".to_owned(), Value::Null));
+        let changed: Fields = name.into_iter().chain(topic).chain(icon).collect();
         if !changed.is_empty() {
             let (roll, question) = Roll::new(room.id);
             self.hold(shared);
@@ -180,7 +183,7 @@ impl Session {
         let Some(place) = &mut self.place else { return };
         if room.peer.is_some() && user != place.seat.me && place.known.insert(user) {
             let record = place.contact(user, shared);
-            self.tell_contact(record, shared);
+            self.tell_contact(user, record, shared);
         }
     }
 
@@ -221,9 +224,14 @@ impl Session {
     }
 
     /// "The other side gets ACTION ADD, TYPE CONTACT, DATA = adder's record."
-    fn tell_contact(&self, record: Value, shared: &mut Shared) {
+    fn tell_contact(&self, user: UserId, record: Value, shared: &mut Shared) {
         let fields = [("action", Value::from("ADD")), ("type", "CONTACT".into()), ("data", record)];
         self.send(&fields, shared);
+        // What he said waits for no picture: that one comes when it is at hand.
+        let avatar = shared.desk.people.get(user).and_then(|profile| profile.avatar);
+        if let Some(file) = avatar.filter(|file| !shared.icons.has(*file)) {
+            self.first_icon(Then::Late(user), user, file, shared);
+        }
     }
 
     fn own(&mut self, entry: &Entry, shared: &mut Shared) {
@@ -235,7 +243,7 @@ impl Session {
                     let peer = if one == me { other } else { one };
                     if entry.by != me && place.known.insert(peer) {
                         let record = place.contact(peer, shared);
-                        self.tell_contact(record, shared);
+                        self.tell_contact(peer, record, shared);
                     }
                 } else if entry.by != me || !self.is_entering(shared) {
                     let (roll, question) = Roll::new(conversation.id);
@@ -289,24 +297,50 @@ impl Session {
             ("admins", record["admins"].clone()),
         ]);
         fields.extend(changed);
+        for (_, icon) in fields.iter_mut().filter(|(key, _)| key == "icon") {
+            *icon = record["ICON"].clone();
+        }
         self.send_owned(&fields, shared);
     }
 
     /// "Contacts get the changed fields flat in a CHANGE tag."
-    fn directory(&self, entry: &Entry, shared: &mut Shared) {
+    fn directory(&mut self, entry: &Entry, shared: &mut Shared) {
         let (Some(place), Event::UserChanged { profile }) = (&self.place, &entry.event) else { return };
         if !place.known.contains(&profile.id) {
             return;
         }
-        let fields = [
-            ("action", Value::from("CHANGE")),
-            ("type", "USER".into()),
-            ("user_id", place.id(profile.id, shared).into()),
+        let is_new = profile.avatar != place.faces.get(&profile.id).copied();
+        let changed = fields([
             ("name", profile.name.clone().into()),
             ("bio", profile.about.clone().into()),
             ("chat_color", profile.hue.into()),
-        ];
-        self.send(&fields, shared);
+        ]);
+        match profile.avatar.filter(|file| is_new && !shared.icons.has(*file)) {
+            Some(file) => {
+                self.hold(shared);
+                self.first_icon(Then::Profile(profile.id, changed), profile.id, file, shared);
+            }
+            None => self.tell_profile(profile.id, changed, shared),
+        }
+    }
+
+    /// What is new of somebody, with his picture if that is.
+    pub(super) fn tell_profile(&mut self, user: UserId, changed: Fields, shared: &mut Shared) {
+        let Some(place) = &mut self.place else { return };
+        let mut fields = fields([
+            ("action", "CHANGE".into()),
+            ("type", "USER".into()),
+            ("user_id", place.id(user, shared).into()),
+        ]);
+        let before = place.faces.get(&user).copied();
+        let icon = place.face(user, shared);
+        let is_new = place.faces.get(&user).copied() != before;
+        if changed.is_empty() && !is_new {
+            return;
+        }
+        fields.extend(changed);
+        fields.extend(is_new.then(|| ("icon".to_owned(), icon.into())));
+        self.send_owned(&fields, shared);
     }
 
     /// "STATUS (push): one user: ID, STATUS."

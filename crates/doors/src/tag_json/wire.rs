@@ -269,8 +269,8 @@ pub(super) fn tag(fields: &[(impl AsRef<str>, Value)], wrapped: bool) -> Vec<u8>
 }
 
 /// Base64, as media travel.
-pub(super) fn base64(bytes: &[u8]) -> Value {
-    BASE64_STANDARD.encode(bytes).into()
+pub(super) fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// How a key is spelled: "keys that are known constants are emitted upper-case, others lower-case".

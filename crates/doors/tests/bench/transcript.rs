@@ -17,6 +17,7 @@
 //! wait 1500ms                             time passes; a wish to be woken within it is granted
 //!
 //! person 3 bee Bee Two                    who user 3 is: handle and display name
+//! face 3 bee Bee Two abab…                the same, with the picture that stands for him (64 digits)
 //! guest 4 cid                             the same of a guest
 //! bot 1 chinwag                           and of a bot
 //! members 2 2:ade 4:cid:guest             the door's question 2 is answered: these are members
@@ -133,6 +134,14 @@ fn step(line: &str) -> Result<Step, String> {
             let (id, names) = numbered(rest)?;
             let (handle, name) = names.split_once(' ').unwrap_or((names, names));
             Ok(Step::Profile(Box::new(person(id, handle, name))))
+        }
+        "face" => {
+            let (person, file) = rest.rsplit_once(' ').ok_or("a picture is needed")?;
+            let avatar = Some(file.parse().map_err(|error| format!("{error}"))?);
+            let (id, names) = numbered(person)?;
+            let (handle, name) = names.split_once(' ').unwrap_or((names, names));
+            let profile = Profile { avatar, ..self::person(id, handle, name) };
+            Ok(Step::Profile(Box::new(profile)))
         }
         "guest" | "bot" => {
             let (id, handle) = numbered(rest)?;

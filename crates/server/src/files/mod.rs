@@ -19,11 +19,10 @@ use chinwag_domain::{
     Actor, Failed, Request,
     facts::Stop,
     limits::{Limits, UPLOADS_PARALLEL_MAX},
-    names,
-    reading::{self, Portrayed},
+    names, reading,
     rules::file::Uploaded,
 };
-use chinwag_protocol::{Attachment, ConversationId, FileId, Kind, Refused, Seq, UserId};
+use chinwag_protocol::{Attachment, ConversationId, FileId, Kind, Portrayed, Refused, Seq, UserId};
 use chinwag_store::objects::{BLOCK_BYTES, Content, Incoming, ObjectError, Objects};
 
 pub use keeper::keep_files;

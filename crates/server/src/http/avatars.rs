@@ -9,8 +9,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use chinwag_domain::{Actor, limits::AVATAR_BYTES_MAX, reading::Portrayed};
-use chinwag_protocol::{ConversationId, FileId, Refused, UserId};
+use chinwag_domain::{Actor, limits::AVATAR_BYTES_MAX};
+use chinwag_protocol::{ConversationId, FileId, Portrayed, Refused, UserId};
 
 use super::{
     files::{Viewer, describe, is_known},

@@ -3,17 +3,14 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Command, ConversationChange, ConversationId, Event, FileId, History, LogId, NewAvatar, ProfileChange,
+    Command, ConversationChange, ConversationId, Event, FileId, History, LogId, NewAvatar, Portrayed, ProfileChange,
     Query, UserId,
 };
 
 use crate::{
     facts::{Facts, Stop},
     limits::AVATAR_BYTES_MAX,
-    reading::{
-        Portrayed,
-        memory::{ANNA, BELA, CARLA, DORA, GUS, NOBODY, OPAL, Town},
-    },
+    reading::memory::{ANNA, BELA, CARLA, DORA, GUS, NOBODY, OPAL, Town},
     record::Credentials,
 };
 

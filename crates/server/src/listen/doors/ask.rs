@@ -97,6 +97,11 @@ async fn slowly(gate: &Gate, line: &Line, question: Question) -> Result<Slow, Re
             let download = messenger.download(&seat.actor, conversation, message, index.into()).await?;
             Ok(Slow::Given(Given::File(download.bytes(bytes_max).await?.to_vec())))
         }
+        Question::Avatar { of, file, bytes_max } => {
+            let seat = line.seat().ok_or_else(Refused::not_signed_in)?;
+            let download = messenger.avatar(&seat.actor, of, file).await?;
+            Ok(Slow::Given(Given::File(download.bytes(bytes_max).await?.to_vec())))
+        }
         Question::Time {} => {
             let user = line.seat().map(|seat| seat.actor.user);
             Ok(Slow::Given(Given::Text(messenger.time(user).await?)))
