@@ -30,6 +30,10 @@ impl<B: AsRef<[u8]>> Sending<B> {
         self.pieces.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
     pub(crate) fn push(&mut self, piece: B) {
         self.pieces.push_back(piece);
     }

@@ -8,12 +8,13 @@ pub(crate) mod doors;
 mod head;
 mod stream;
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::{Router, body::Body, extract::Request};
+use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 pub use budget::{Budget, Permit};
 pub use head::{Fault, Head, HeadSizes, read_head};
@@ -67,6 +68,32 @@ async fn accept(listener: TcpListener, shared: Shared, site: Site) {
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared, site: Site) {
+    let answering = shared.clone();
+    let answer = move |request: hyper::Request<Incoming>, fault: FaultCell| {
+        let (shared, site) = (answering.clone(), site.clone());
+        async move {
+            let request = request.map(Body::new);
+            match site {
+                Site::App(router) => http::serve(&shared, router, &fault, request).await,
+                Site::Metrics => http::serve_metrics(&shared, &fault, &request),
+            }
+        }
+    };
+    drive(stream, peer, &shared, &shared.shutdown, answer).await;
+}
+
+/// Drives HTTP over a connection until it ends, or until the shutdown and the end of the answer that is being given.
+/// Each request knows from where it came and holds the connection's place in the budget.
+async fn drive<A, F>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Shared,
+    shutdown: &CancellationToken,
+    answer: A,
+) where
+    A: Fn(hyper::Request<Incoming>, FaultCell) -> F,
+    F: Future<Output = hyper::Response<Body>> + Send + 'static,
+{
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "connection lost at its start");
         return;
@@ -79,17 +106,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared, site: S
         metrics::counter!("chinwag_connections_refused_total").increment(1);
         stream.fail(Fault::TooManyConnections);
     }
-    let builder = builder(config);
-    let shutdown = shared.shutdown.clone();
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request = request.map(Body::new);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         if let Some(permit) = &permit {
+            // What is made of a request may keep it, and the place in the budget with it.
             request.extensions_mut().insert(permit.clone());
         }
-        answer(shared.clone(), site.clone(), Arc::clone(&fault), request)
+        let answer = answer(request, Arc::clone(&fault));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+    let mut connection =
+        pin!(builder(config).serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
@@ -100,18 +127,6 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Shared, site: S
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
-}
-
-async fn answer(
-    shared: Shared,
-    site: Site,
-    fault: FaultCell,
-    request: Request,
-) -> Result<hyper::Response<Body>, Infallible> {
-    Ok(match site {
-        Site::App(router) => http::serve(&shared, router, &fault, request).await,
-        Site::Metrics => http::serve_metrics(&shared, &fault, &request),
-    })
 }
 
 fn builder(config: &crate::config::HttpConfig) -> http1::Builder {

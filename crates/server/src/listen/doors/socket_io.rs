@@ -13,7 +13,7 @@ use std::{
     fmt::Display,
     future::{Ready, ready},
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
@@ -26,8 +26,7 @@ use axum::{
 };
 use chinwag_doors::Input;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::{body::Incoming, service::Service, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{body::Incoming, service::Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 use socketioxide::{
@@ -44,7 +43,7 @@ use self::link::{Events, Handle};
 use super::gate::Gate;
 use crate::{
     http,
-    listen::{FAULT_PATH, FaultCell, GuardedStream, Peer, builder},
+    listen::{FAULT_PATH, FaultCell, Peer, drive},
     shared::Shared,
 };
 
@@ -191,36 +190,13 @@ struct Site {
 }
 
 async fn connection(stream: TcpStream, site: Site, shared: Shared) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let Some(permit) = shared.budget.open(site.peer.ip()) else {
-        metrics::counter!("chinwag_connections_refused_total").increment(1);
-        return;
+    let (peer, shutdown) = (site.peer, site.gate.shutdown.clone());
+    // The engine keeps the request that opened a connection: so a polling one has its place in the budget too.
+    let answer = move |request, fault: FaultCell| {
+        let site = site.clone();
+        async move { site.answer(request, &fault).await }
     };
-    let config = &shared.config.http;
-    let fault = FaultCell::default();
-    let stream = GuardedStream::new(stream, config.head_sizes(), config.deadlines(), Arc::clone(&fault));
-    let shutdown = site.gate.shutdown.clone();
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(site.peer));
-        // The engine keeps the request that opened a connection: so a polling one has its place in the budget too.
-        request.extensions_mut().insert(permit.clone());
-        let (site, fault) = (site.clone(), Arc::clone(&fault));
-        async move { Ok::<_, Infallible>(site.answer(request, &fault).await) }
-    });
-    let mut connection =
-        pin!(builder(config).serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-    }
+    drive(stream, peer, &shared, &shutdown, answer).await;
 }
 
 impl Site {

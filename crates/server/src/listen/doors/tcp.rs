@@ -1,13 +1,6 @@
 //! Links over TCP: a listener for each address of a door, and a task for each link.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    io::{self, IoSlice},
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{cell::RefCell, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use chinwag_doors::{DialId, Input};
 use rustix::net::sockopt;
@@ -22,7 +15,10 @@ use super::{
     line::Line,
     pump::{Pump, Pumped},
 };
-use crate::listen::Budget;
+use crate::{
+    listen::Budget,
+    sending::{PIECES_MAX, Sending},
+};
 
 /// How long somebody may look at a sign-in form: old clients connect before their user has typed a name.
 const SIGN_IN_WITHIN: Duration = Duration::from_secs(10 * 60);
@@ -35,9 +31,6 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Pieces written at once.
-const PIECES_MAX: usize = 64;
 
 thread_local! {
     static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
@@ -76,7 +69,7 @@ pub(super) async fn run(gate: Arc<Gate>, stream: TcpStream, peer: SocketAddr, di
         return;
     }
     let line = gate.open(peer, dial);
-    let mut link = Link { gate: &gate, line: &line, stream, writing: VecDeque::new(), written: 0 };
+    let mut link = Link { gate: &gate, line: &line, stream, sending: Sending::default() };
     if let Err(error) = link.serve(dial.is_some()).await {
         tracing::debug!(door = gate.name, %peer, %error, "link ended");
     }
@@ -97,8 +90,7 @@ struct Link<'g> {
     gate: &'g Gate,
     line: &'g Arc<Line>,
     stream: TcpStream,
-    writing: VecDeque<Vec<u8>>,
-    written: usize,
+    sending: Sending<Vec<u8>>,
 }
 
 impl Link<'_> {
@@ -116,13 +108,13 @@ impl Link<'_> {
                 gate.tell(line.id, Input::Ended { link: line.id, reason: &reason });
                 return self.say_goodbye().await;
             }
-            let was_writing = !self.writing.is_empty();
+            let was_writing = !self.sending.is_empty();
             let wrote = self.write()?;
             let now = Instant::now();
             if wrote || !was_writing {
                 wrote_at = now;
             }
-            if wrote && self.writing.is_empty() {
+            if wrote && self.sending.is_empty() {
                 gate.tell(line.id, Input::Drained { link: line.id });
                 // What the door says to that is written at once.
                 continue;
@@ -136,7 +128,7 @@ impl Link<'_> {
             let pause = line.pause(now);
             let mut deadline = now + Duration::from_secs(3_600);
             deadline = deadline.min(signed_out_at + SIGN_IN_WITHIN);
-            if !self.writing.is_empty() {
+            if !self.sending.is_empty() {
                 deadline = deadline.min(wrote_at + WRITE_WITHIN);
             }
             if deadline <= now {
@@ -145,7 +137,7 @@ impl Link<'_> {
             if let Some(Some(until)) = pause {
                 deadline = deadline.min(until);
             }
-            let interest = match (pause.is_none(), !self.writing.is_empty()) {
+            let interest = match (pause.is_none(), !self.sending.is_empty()) {
                 (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
                 (true, false) => Some(Interest::READABLE),
                 (false, true) => Some(Interest::WRITABLE),
@@ -186,38 +178,15 @@ impl Link<'_> {
     fn write(&mut self) -> io::Result<bool> {
         let mut wrote = false;
         loop {
-            while self.writing.len() < PIECES_MAX
+            while self.sending.len() < PIECES_MAX
                 && let Some(piece) = self.line.next()
             {
-                self.writing.push_back(piece);
+                self.sending.push(piece);
             }
-            let Some(first) = self.writing.front() else { return Ok(wrote) };
-            let mut slices = [IoSlice::new(&[]); PIECES_MAX];
-            slices[0] = IoSlice::new(&first[self.written..]);
-            for (slice, piece) in slices[1..].iter_mut().zip(self.writing.iter().skip(1)) {
-                *slice = IoSlice::new(piece);
+            if self.sending.is_empty() || !self.sending.write_some(&self.stream)? {
+                return Ok(wrote);
             }
-            match self.stream.try_write_vectored(&slices[..self.writing.len()]) {
-                Ok(count) => {
-                    wrote = true;
-                    self.advance(count);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(wrote),
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.written += count;
-        while let Some(first) = self.writing.front()
-            && self.written >= first.len()
-        {
-            self.written -= first.len();
-            self.writing.pop_front();
-        }
-        if self.writing.is_empty() {
-            self.writing = VecDeque::new();
+            wrote = true;
         }
     }
 
@@ -226,7 +195,7 @@ impl Link<'_> {
         let said = async {
             loop {
                 self.write()?;
-                if self.writing.is_empty() {
+                if self.sending.is_empty() {
                     return Ok::<(), io::Error>(());
                 }
                 self.stream.writable().await?;
