@@ -478,3 +478,21 @@ async fn the_head_of_a_page_can_be_asked_for_alone() {
     raw.closes().await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn doors_are_shown_and_set_by_those_who_manage_the_server() {
+    let server = start(|_| {}).await;
+    let anna = server.register_with("anna", server.setup.as_deref().unwrap()).await;
+    let ben = server.register("ben").await;
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let set = r#"{"name":"tcp_json","open":false}"#;
+    for (headers, expected) in [(String::new(), 401), (bearer(&ben), 403)] {
+        assert_eq!(server.ask(server.get("/api/doors", &headers)).await.status, expected);
+        assert_eq!(server.ask(server.post("/api/doors", &headers, set)).await.status, expected);
+    }
+    let shown = server.ask(server.get("/api/doors", &bearer(&anna))).await;
+    assert_eq!((shown.status, shown.body.as_str()), (200, "[]"));
+    // She proved her password a moment ago, and the configuration has no such door.
+    assert_eq!(server.ask(server.post("/api/doors", &bearer(&anna), set)).await.status, 404);
+    server.stop().await;
+}

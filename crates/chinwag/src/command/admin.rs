@@ -62,7 +62,7 @@ async fn doors(session: &Session, out: &Out, stop: Option<String>, start: Option
         (None, None) => None,
     };
     let doors = match set {
-        Some(set) => vec![session.http.set_door(&set).await?],
+        Some(set) => vec![confirmed(session, async || Ok(session.http.set_door(&set).await?)).await?],
         None => session.http.doors().await?,
     };
     for door in &doors {
@@ -152,14 +152,19 @@ async fn settings(
 
 /// Asks for a change; if the server wants a fresh proof of who one is, asks for the password and tries again.
 pub(super) async fn proved(session: &Session, command: Command) -> Outcome<Reply> {
-    match session.command(command.clone()).await {
+    confirmed(session, async || session.command(command.clone()).await).await
+}
+
+/// The same for anything else that may be asked for.
+async fn confirmed<T>(session: &Session, ask: impl AsyncFn() -> Outcome<T>) -> Outcome<T> {
+    match ask().await {
         Err(Stop::Refused(refused))
             if refused.kind == Kind::Forbidden && refused.code.starts_with("confirm") =>
         {
             let prompt = format!("Password of {}, to confirm: ", session.account.handle);
             let password = password::read(&Password { password_stdin: false }, &prompt, false)?;
             session.command(Command::ConfirmPassword { password }).await?;
-            session.command(command).await
+            ask().await
         }
         other => other,
     }

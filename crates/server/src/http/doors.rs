@@ -1,8 +1,8 @@
 //! `/api/doors`: for administrators, which doors there are, and stopping and opening them.
 
 use axum::{Json as Answered, extract::State};
-use chinwag_domain::Actor;
-use chinwag_protocol::{DoorView, Kind, Refused, SetDoor};
+use chinwag_domain::{Actor, Plan, policy::Action, rules::rights::rights};
+use chinwag_protocol::{DoorView, Refused, SetDoor};
 
 use super::{body::Json, credential::SignedIn, refusal::Refusal};
 use crate::{messenger::Messenger, shared::Shared};
@@ -14,7 +14,7 @@ pub(super) async fn list(
     State(shared): State<Shared>,
     signed_in: SignedIn,
 ) -> Result<Answered<Vec<DoorView>>, Refusal> {
-    administers(&shared.messenger, &signed_in.actor).await?;
+    may_manage(&shared.messenger, &signed_in.actor, false).await?;
     Ok(Answered(shared.doors.list()))
 }
 
@@ -26,19 +26,19 @@ pub(super) async fn set(
     signed_in: SignedIn,
     Json(set): Json<SetDoor>,
 ) -> Result<Answered<DoorView>, Refusal> {
-    administers(&shared.messenger, &signed_in.actor).await?;
+    may_manage(&shared.messenger, &signed_in.actor, true).await?;
     let view = shared.doors.set(&set.name, set.open, &shared).await?;
     tracing::info!(door = set.name, open = set.open, by = %signed_in.actor.user, "a door was set");
     Ok(Answered(view))
 }
 
-/// Only administrators of the server, and never through a door.
-async fn administers(messenger: &Messenger, actor: &Actor) -> Result<(), Refused> {
-    let (user, is_native) = (actor.user, actor.door.is_none());
-    let is_admin =
-        messenger.read(move |reader| Ok(reader.user(user)?.is_some_and(|user| user.admin))).await?;
-    if is_admin && is_native {
-        return Ok(());
-    }
-    Err(Refused::new(Kind::Forbidden, "forbidden", "only administrators of the server may do this"))
+/// Asks the one policy: to look needs the right to manage the server, to change something a fresh proof besides.
+async fn may_manage(messenger: &Messenger, actor: &Actor, changes: bool) -> Result<(), Refused> {
+    let (asker, at) = (actor.clone(), messenger.now());
+    let read = messenger.read(move |reader| {
+        let mut rights = rights(&Plan::new(reader, at), &asker)?;
+        rights.grounds.fresh |= !changes;
+        Ok(rights.need_fresh(Action::ManageServer)?)
+    });
+    read.await
 }

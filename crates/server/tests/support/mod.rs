@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: Option<SocketAddr>,
+    /// Makes whoever registers with it an administrator.
+    pub(crate) setup: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -33,11 +35,12 @@ pub(crate) async fn start(change: impl FnOnce(&mut Config)) -> Running {
     change(&mut config);
     let server = Server::start(config).await.unwrap();
     let (address, metrics) = (server.address(), server.metrics_address());
+    let setup = server.setup_token().map(str::to_owned);
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(server.run(async {
         let _ = stopped.await;
     }));
-    Running { address, metrics, stop: Some(stop), ended, _folder: folder }
+    Running { address, metrics, setup, stop: Some(stop), ended, _folder: folder }
 }
 
 impl Running {
@@ -87,7 +90,16 @@ impl Running {
 
     /// Makes an account; answers its token.
     pub(crate) async fn register(&self, handle: &str) -> String {
-        let body = format!(r#"{{"handle":"{handle}","password":"correct horse"}}"#);
+        self.register_with(handle, "").await
+    }
+
+    /// The same with what was in an invitation.
+    pub(crate) async fn register_with(&self, handle: &str, invite: &str) -> String {
+        let mut body = serde_json::json!({ "handle": handle, "password": "correct horse" });
+        if !invite.is_empty() {
+            body["invite"] = invite.into();
+        }
+        let body = body.to_string();
         let answer = self.ask(self.post("/api/register", "", &body)).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         let signed_in: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
