@@ -31,4 +31,4 @@ pub fn files_used(data: &std::path::Path) -> Result<(u64, u64), chinwag_store::o
     chinwag_store::objects::look_at(data).used()
 }
 
-pub use chinwag_store::sqlite::{Manifest, backup, restore, scrub};
+pub use chinwag_store::sqlite::{Manifest, Want, backup, restore, scrub};

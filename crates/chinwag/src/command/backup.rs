@@ -1,7 +1,8 @@
-//! `chinwag backup`: a copy of the store in one file, taken beside a running server or without one.
+//! `chinwag backup`: a copy of the store in one file, and of its files beside it, taken beside a running server or
+//! without one.
 
 use chinwag_protocol::Millis;
-use chinwag_server::Manifest;
+use chinwag_server::{Manifest, Want};
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
 pub(crate) fn run(out: &Out, args: &Backup) -> Outcome {
     let now = Millis(jiff::Timestamp::now().as_millisecond());
     let mut bar = Progress::new("backing up");
-    let done = chinwag_server::backup(&args.data, &args.file, now, |progress| {
+    let done = chinwag_server::backup(&args.data, &args.file, Want::Everything, now, |progress| {
         bar.count(progress.what, progress.rows);
     });
     drop(bar);
@@ -44,14 +45,17 @@ pub(super) fn described(manifest: &Manifest, file: &str, epoch: &str) -> Value {
         "contents": manifest.contents,
         "epoch": epoch,
         "bytes": manifest.bytes,
+        "files": manifest.attached.as_ref().map(|attached| attached.files),
+        "file_bytes": manifest.attached.as_ref().map(|attached| attached.bytes),
     })
 }
 
 /// What is in a backup, for people.
 pub(super) fn words(manifest: &Manifest) -> String {
     let moment = |at| show::moment(at, "%Y-%m-%d %H:%M:%S");
+    let files = manifest.attached.as_ref().map_or(0, |attached| attached.files);
     format!(
-        "{} entries and {} records, up to {} (taken at {})\ncontents {}",
+        "{} entries, {} records and {files} files, up to {} (taken at {})\ncontents {}",
         manifest.entries,
         manifest.records,
         moment(manifest.last_at),

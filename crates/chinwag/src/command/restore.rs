@@ -1,5 +1,7 @@
 //! `chinwag restore`: a data folder made of a backup. It never overwrites a store.
 
+use chinwag_server::Want;
+
 use super::backup::{described, words};
 use crate::{
     args::Restore,
@@ -10,7 +12,8 @@ use crate::{
 /// `chinwag restore`.
 pub(crate) fn run(out: &Out, args: &Restore) -> Outcome {
     let mut bar = Progress::new("restoring");
-    let done = chinwag_server::restore(&args.file, &args.data, |progress| {
+    let want = if args.without_files { Want::NoFiles } else { Want::Everything };
+    let done = chinwag_server::restore(&args.file, &args.data, want, |progress| {
         bar.count(progress.what, progress.rows);
     });
     drop(bar);
@@ -20,9 +23,14 @@ pub(crate) fn run(out: &Out, args: &Restore) -> Outcome {
         || described(&restored.manifest, &file, &restored.epoch),
         || {
             format!(
-                "{} now holds {}\nClients load everything anew; the search index is made at the first start.\nThe files of messages are not in a backup: copy the folder files beside it.",
+                "{} now holds {}\nClients load everything anew; the search index is made at the first start.{}",
                 show::one_line(&data),
-                words(&restored.manifest)
+                words(&restored.manifest),
+                match (&restored.manifest.attached, args.without_files) {
+                    (None, _) => "\nThe files of messages are not in this backup; if there is a copy of the folder files, put it there.",
+                    (Some(_), true) => "\nWithout the files of messages.",
+                    (Some(_), false) => "",
+                },
             )
         },
     )?;

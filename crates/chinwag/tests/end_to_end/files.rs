@@ -1,11 +1,13 @@
-//! D8: a file whose message was acknowledged is whole after a crash; what was half uploaded never was.
+//! D8: a file whose message was acknowledged is whole after a crash; what was half uploaded never was. S2: and it is in
+//! a backup.
 
 use std::{
     fs,
     path::Path,
+    process::Command as Process,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
 };
@@ -13,7 +15,7 @@ use std::{
 use chinwag_client::{ClientError, Http};
 use chinwag_protocol::{Attach, Command, ConversationId, Reply, Seq};
 
-use crate::support::{Person, Server, folder};
+use crate::support::{BINARY, Person, Server, folder};
 
 /// Bytes that no two uploads share, of a size of their own.
 fn content(number: u32) -> Vec<u8> {
@@ -102,4 +104,62 @@ fn d8_a_file_that_was_acknowledged_is_whole_after_kill_9() {
     drop(server);
     let found = chinwag_server::scrub(data.path(), |_| {}).expect("the store can be read").findings;
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// Deletes every second message, as soon as it was acknowledged.
+fn delete(person: &Person, group: ConversationId, acknowledged: &Mutex<Vec<(Seq, u32)>>, stop: &AtomicBool) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let http = http(person);
+    let mut next = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let found = acknowledged.lock().expect("no writer panics").get(next).copied();
+        let Some((seq, _)) = found else {
+            thread::yield_now();
+            continue;
+        };
+        next += 2;
+        match runtime.block_on(http.command(&Command::Delete { conversation: group, message: seq })) {
+            Ok(_) => {}
+            Err(ClientError::Refused(refused)) => panic!("{refused:?}"),
+            Err(_gone) => return,
+        }
+    }
+}
+
+#[test]
+fn s2_a_backup_while_files_come_and_go_has_every_file_that_it_names() {
+    const FILES_BEFORE_THE_FIRST: usize = 20;
+    let (data, place) = (folder(), folder());
+    let server = Server::start_lifted(data.path());
+    let anna = server.register("anna");
+    let group = anna.group("Pictures");
+    let (next, acknowledged) = (AtomicU32::new(1), Mutex::new(Vec::new()));
+    let stop = AtomicBool::new(false);
+    let run = |words: &[&str], at: &Path| {
+        let output = Process::new(BINARY).args(words).arg("--json").arg("--data").arg(at).output();
+        let output = output.expect("the binary starts");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success() && said.is_empty(), "{words:?}: {said}");
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).expect("JSON")
+    };
+    let backups = ["one", "two", "three"].map(|name| place.path().join(name));
+    thread::scope(|scope| {
+        scope.spawn(|| write(&anna, group, &next, &acknowledged));
+        scope.spawn(|| delete(&anna, group, &acknowledged, &stop));
+        for file in &backups {
+            let before = acknowledged.lock().expect("no writer panics").len();
+            while acknowledged.lock().expect("no writer panics").len() < before + FILES_BEFORE_THE_FIRST {
+                thread::yield_now();
+            }
+            let taken = run(&["backup", file.to_str().expect("plain")], data.path());
+            assert!(taken["files"].as_u64() > Some(0) && taken["damaged"] == 0, "{taken}");
+        }
+        stop.store(true, Ordering::SeqCst);
+        server.kill();
+    });
+    for file in &backups {
+        let restored = file.with_extension("restored");
+        run(&["restore", file.to_str().expect("plain")], &restored);
+        run(&["scrub"], &restored);
+    }
 }

@@ -1,7 +1,8 @@
 //! Lets go of files that nobody needs: uploads that no message took, and those of deleted messages.
 //!
 //! The rule comes first and the bytes go last, so a crash in between leaves bytes without a holder, never the
-//! other way round; those are found at the next start.
+//! other way round; those are found at the next start,
+//! or at the next pass where it was trouble or a backup that kept them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -22,9 +23,13 @@ const AT_ONCE: usize = 500;
 /// Works until the server goes down.
 pub async fn keep_files(messenger: Messenger, chores: Arc<Chores>, shutdown: CancellationToken) {
     let work = async {
-        log(sweep(&messenger).await);
+        // At the start, and after trouble.
+        let mut all = true;
         loop {
-            log(collect(&messenger).await);
+            let swept = if all { sweep(&messenger).await } else { Ok(()) };
+            let collected = collect(&messenger).await;
+            all = swept.is_err() || collected.is_err();
+            log(swept.and(collected));
             // Whichever comes first; a deletion that is told while this works is remembered.
             let _ = tokio::time::timeout(EVERY, chores.files.notified()).await;
         }

@@ -259,6 +259,8 @@ fn refusal(error: ObjectError) -> Refused {
             retry_after_ms: Some(5_000),
             ..Refused::new(Kind::StorageFull, "storage_full", "the server has no room for more files")
         },
+        // Not trouble, only not yet.
+        ObjectError::Lent(_) => Refused::new(Kind::Unavailable, "lent", error.to_string()),
         other => told(Stop::Failed(Failed::new("cannot work on a file", other))),
     }
 }

@@ -22,7 +22,7 @@ use chinwag_domain::{
     record::{Credentials, Owner},
 };
 use chinwag_protocol::{Refused, Reply, UserId, UserKind};
-use chinwag_store::sqlite::{self, BackupError, OpenError};
+use chinwag_store::sqlite::{self, BackupError, OpenError, Want};
 use sha2::{Digest, Sha256};
 
 use self::file::{Contents, MessageRecord, UserRecord};
@@ -141,8 +141,8 @@ pub fn run(
     drop(open(data)?);
     let place = tempfile::tempdir_in(data)?;
     let (backup, copy) = (place.path().join("copy"), place.path().join("data"));
-    sqlite::backup(data, &backup, wall_clock(), |_| {})?;
-    sqlite::restore(&backup, &copy, |_| {})?;
+    sqlite::backup(data, &backup, Want::NoFiles, wall_clock(), |_| {})?;
+    sqlite::restore(&backup, &copy, Want::NoFiles, |_| {})?;
     Importer::open(&copy, true, tell)?.all(&contents)
 }
 

@@ -5,7 +5,7 @@
 //! killed server left, and goes.
 
 use std::{
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder, File, TryLockError},
     io::{self, ErrorKind},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -71,14 +71,18 @@ impl FolderObjects {
         self.folder.join("incoming")
     }
 
-    fn place(&self, file: FileId) -> PathBuf {
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn place(&self, file: FileId) -> PathBuf {
         let name = file.to_string();
         self.folder.join(&name[..2]).join(&name[2..])
     }
 }
 
 /// Makes a folder that only its owner may enter, and brings that to disk.
-fn make(folder: &Path) -> io::Result<()> {
+pub(super) fn make(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Ok(()) => sync_folder(folder.parent().unwrap_or(Path::new("."))),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -86,7 +90,7 @@ fn make(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -132,6 +136,13 @@ impl Objects for FolderObjects {
     }
 
     fn remove(&self, file: FileId) -> Result<bool, ObjectError> {
+        // Whoever takes a backup holds this, see `lend`.
+        let folder = File::open(&self.folder).map_err(ObjectError::io("remove a file"))?;
+        match folder.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ObjectError::Lent(file)),
+            Err(TryLockError::Error(error)) => return Err(ObjectError::io("remove a file")(error)),
+        }
         self.pins.execute(file, || match fs::remove_file(self.place(file)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),

@@ -6,6 +6,7 @@
 //! Invariant: what [`Objects::open`] finds is complete and on disk for good; a half upload has no name.
 //! Invariant: no byte is handed out whose check value does not fit.
 
+mod carry;
 mod folder;
 mod pins;
 mod sealed;
@@ -15,6 +16,7 @@ use std::path::Path;
 use chinwag_protocol::FileId;
 use sha2::{Digest, Sha256};
 
+pub(crate) use carry::{Carrier, lend};
 pub use folder::FolderObjects;
 pub use pins::Pin;
 
@@ -27,6 +29,9 @@ pub enum ObjectError {
     /// There is no such file.
     #[error("there is no file {0}")]
     Missing(FileId),
+    /// Nothing is removed just now.
+    #[error("a backup is being taken, so file {0} is not removed yet")]
+    Lent(FileId),
     /// What lies there is not what was written.
     #[error("file {file} is damaged: {why}")]
     Damaged {
@@ -66,7 +71,7 @@ pub trait Objects: Send + Sync {
     /// Marks a file for removal; `false` if it is just being uploaded. To be called *before* asking whether anybody
     /// holds it: whoever uploads it after that takes the mark away.
     fn condemn(&self, file: FileId) -> bool;
-    /// Removes a file whose mark is still there; answers whether it was.
+    /// Removes a file whose mark is still there; answers whether it was. Not while a backup is being taken.
     fn remove(&self, file: FileId) -> Result<bool, ObjectError>;
     /// Names every file that is there, in any order.
     fn list(&self, each: &mut dyn FnMut(FileId)) -> Result<(), ObjectError>;

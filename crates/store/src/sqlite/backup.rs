@@ -1,9 +1,14 @@
-//! Copying a store into one file while it is in use, and making a store of such a file again.
+//! Copying a store into one file while it is in use, and making a store of such a file again; the files of its messages
+//! lie in a folder beside it.
 //!
 //! A backup is the database as one of the server's own commits left it, taken page by page through SQLite, which holds
 //! that state for as long as it takes. It is checked like any store before it counts, and ends with a page that says
 //! what it is and has a digest over everything before: a file that was cut or changed is not taken for a backup. It
 //! holds neither the search index, which a server makes again, nor the configuration.
+//!
+//! While it is taken the server removes no file ([`lend`]), so every file that the copied state names is still there.
+//! They are copied in the form and under the names that they have in the store, and compared with their names; what
+//! an earlier backup beside it has, gets one more name instead. The backup has its own name only after all of them.
 //!
 //! A restored store has a new epoch: its clients may know things that it does not, and must begin anew.
 
@@ -23,11 +28,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
+    attached::{self, Attached},
     files::{Folder, OpenError, private},
     open::{SCHEMA, check_version, new_epoch},
     scrub::{self, Progress, Report},
     view::read_only,
 };
+use crate::objects::{Carrier, lend};
 
 /// What the last page of a backup begins with.
 const MAGIC: &str = "CHINWAG BACKUP 1\n";
@@ -62,6 +69,14 @@ pub enum BackupError {
         /// Which.
         file: PathBuf,
     },
+    /// Not every file that was backed up is beside it.
+    #[error("{} lacks {count} files of messages, or they are damaged", folder.display())]
+    Lacking {
+        /// Where they should be.
+        folder: PathBuf,
+        /// How many.
+        count: u64,
+    },
     /// Its bytes are not those that were written.
     #[error("{} is damaged: its bytes are not those that were backed up", file.display())]
     Damaged {
@@ -91,8 +106,11 @@ pub struct Manifest {
     pub entries: u64,
     /// How many records it holds.
     pub records: u64,
-    /// How many damaged things there were in the store when it was taken.
+    /// How many damaged things there were in the store when it was taken, files that were lacking among them.
     pub damaged: u64,
+    /// The files of its messages, if they were wanted; older backups never have them.
+    #[serde(default)]
+    pub attached: Option<Attached>,
     /// The digest of its contents, as a scrub of the store shows it.
     pub contents: String,
     /// The schema that a binary must know to use it.
@@ -103,6 +121,15 @@ pub struct Manifest {
     pub bytes: u64,
     /// The digest of these bytes.
     pub sha256: String,
+}
+
+/// What is to be backed up, or restored of a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// All of it.
+    Everything,
+    /// Not the files of messages.
+    NoFiles,
 }
 
 /// What a restore made.
@@ -159,6 +186,7 @@ impl Drop for Draft {
 pub fn backup(
     folder: &Path,
     to: &Path,
+    want: Want,
     now: Millis,
     mut progress: impl FnMut(Progress),
 ) -> Result<Manifest, BackupError> {
@@ -170,6 +198,9 @@ pub fn backup(
     if to.exists() {
         return Err(BackupError::Exists { file: to.to_owned() });
     }
+    // From before the state that is copied until its files are.
+    let files = folder.join("files");
+    let lent = lend(&files).map_err(failed("hold", &files))?;
     let draft = Draft::beside(to);
     let opened = private(true).open(&draft.path).map_err(failed("write", &draft.path))?;
     opened.set_len(0).map_err(failed("write", &draft.path))?;
@@ -177,7 +208,15 @@ pub fn backup(
     let mut report = Report::default();
     let copied = read_only(&draft.path).map_err(failed("read", &draft.path))?;
     scrub::look(&copied, &mut report, &mut progress);
-    drop(copied);
+    let attached = match want {
+        Want::NoFiles => None,
+        Want::Everything => {
+            let (place, before) = (attached::beside(to), attached::before(to));
+            let carrier = Carrier::new(&files, &place, before.as_deref());
+            Some(attached::carry(&copied, carrier, &mut progress).map_err(failed("write", &place))?)
+        }
+    };
+    drop((copied, lent));
 
     let digest =
         digest(&mut File::open(&draft.path).map_err(failed("read", &draft.path))?, None, &mut |_| {});
@@ -187,7 +226,8 @@ pub fn backup(
         last_at: report.last_at,
         entries: report.entries,
         records: report.records,
-        damaged: report.findings.len() as u64,
+        damaged: report.findings.len() as u64 + attached.as_ref().map_or(0, |files| files.lacking),
+        attached,
         contents: report.contents,
         schema,
         epoch,
@@ -293,6 +333,7 @@ fn read_manifest(file: &Path) -> Result<Manifest, BackupError> {
 pub fn restore(
     from: &Path,
     folder: &Path,
+    want: Want,
     mut progress: impl FnMut(Progress),
 ) -> Result<Restored, BackupError> {
     let manifest = read_manifest(from)?;
@@ -311,6 +352,18 @@ pub fn restore(
     }
     let draft = Draft::beside(&file);
     write(from, &manifest, &draft.path, &mut progress)?;
+    if want == Want::Everything
+        && let Some(expected) = &manifest.attached
+    {
+        let (place, files) = (attached::beside(from), held.file("files"));
+        let restored = read_only(&draft.path).map_err(failed("read", &draft.path))?;
+        let carried = attached::carry(&restored, Carrier::new(&place, &files, None), &mut progress)
+            .map_err(failed("write", &files))?;
+        if carried.files < expected.files {
+            let count = expected.files - carried.files;
+            return Err(BackupError::Lacking { folder: place, count });
+        }
+    }
     let epoch = renew(&draft.path).map_err(failed("prepare", &draft.path))?;
     // The index of whatever was here before; the server makes a new one.
     for name in ["search.db", "search.db-wal", "search.db-shm", "search.db-journal"] {

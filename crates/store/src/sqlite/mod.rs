@@ -4,6 +4,7 @@
 //! in order ([`queue`], [`writer`]), and tells what is on the disk ([`sync`]); each row carries its check value ([`row`], [`entry`]); the folder is locked, and a full
 //! disk is survived ([`files`]).
 
+mod attached;
 mod backup;
 mod cache;
 mod checkpoint;
@@ -37,7 +38,8 @@ use chinwag_domain::{Ask, Store, port::Reading, record::Cursor};
 use chinwag_protocol::{ConversationId, UserId};
 use rusqlite::Connection;
 
-pub use backup::{BackupError, Manifest, Restored, backup, restore};
+pub use attached::Attached;
+pub use backup::{BackupError, Manifest, Restored, Want, backup, restore};
 pub use files::OpenError;
 pub(crate) use files::private;
 pub use open::{Options, SCHEMA, open};

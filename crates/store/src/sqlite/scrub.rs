@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row};
 use sha2::{Digest, Sha256};
 
 use super::{
+    attached,
     entry::{self, NO_HASH, Stored, select_entries},
     files::OpenError,
     open::check_version,
@@ -118,27 +119,18 @@ fn files(
     progress: &mut dyn FnMut(Progress),
 ) -> rusqlite::Result<()> {
     let objects = objects::look_at(folder);
-    let mut statement = conn.prepare("SELECT DISTINCT file, size FROM holding ORDER BY file")?;
-    let mut rows = statement.query([])?;
     let mut count = 0;
-    while let Some(row) = rows.next()? {
+    attached::held(conn, |file, size| {
         count += 1;
         progress(Progress { what: "files", rows: count });
-        let (name, size): (Vec<u8>, i64) = (row.get(0)?, row.get(1)?);
-        match name.try_into().map(FileId) {
-            // A row that is damaged itself was named above.
-            Err(_) => {}
-            Ok(file) => {
-                match objects::verify(&objects, file, size.unsigned_abs()) {
-                    Ok(()) => {}
-                    // Beside a running server its last message may have been deleted meanwhile.
-                    Err(ObjectError::Missing(_)) if !is_held(folder, file)? => {}
-                    Err(error) => report.find(error.to_string()),
-                }
-            }
+        match objects::verify(&objects, file, size) {
+            Ok(()) => {}
+            // Beside a running server its last message may have been deleted meanwhile.
+            Err(ObjectError::Missing(_)) if !is_held(folder, file)? => {}
+            Err(error) => report.find(error.to_string()),
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// Whether somebody holds a file now, whatever was so when the scrub began.

@@ -13,7 +13,7 @@ use chinwag_protocol::{ConversationId, LogId, Millis, Seq};
 use tempfile::TempDir;
 
 use super::bed::{Bed, Kind};
-use crate::sqlite::{self, BackupError, Manifest, OpenError, backup, restore, scrub};
+use crate::sqlite::{self, BackupError, Manifest, OpenError, Want, backup, restore, scrub};
 
 const LOG: LogId = LogId::Conversation(ConversationId(1));
 const NOW: Millis = Millis(77);
@@ -27,7 +27,7 @@ fn backed_up() -> (Bed, TempDir, PathBuf, Manifest) {
     }
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("backup");
-    let manifest = backup(bed.folder(), &file, NOW, |_| {}).unwrap();
+    let manifest = backup(bed.folder(), &file, Want::Everything, NOW, |_| {}).unwrap();
     (bed, folder, file, manifest)
 }
 
@@ -54,7 +54,7 @@ fn s2_a_restored_store_holds_the_same_under_another_epoch() {
     assert_eq!(manifest.epoch, bed.store().epoch());
     assert_eq!(names(folder.path()), ["backup"], "nothing stays beside it");
     let data = folder.path().join("data");
-    let restored = restore(&file, &data, |_| {}).unwrap();
+    let restored = restore(&file, &data, Want::Everything, |_| {}).unwrap();
     assert_eq!(restored.manifest, manifest);
     assert_ne!(restored.epoch, manifest.epoch);
     assert_eq!(names(&data), ["chinwag.db", "lock"]);
@@ -83,7 +83,7 @@ fn s2_a_backup_under_load_is_one_state_of_the_store() {
         };
         let before = bed.post(1, 2, "acknowledged before the backup");
         // Between any two steps of the copy something is committed.
-        let manifest = backup(bed.folder(), &file, NOW, |_| {
+        let manifest = backup(bed.folder(), &file, Want::Everything, NOW, |_| {
             bed.post(1, 2, "meanwhile");
         });
         stop.store(true, Ordering::SeqCst);
@@ -91,7 +91,7 @@ fn s2_a_backup_under_load_is_one_state_of_the_store() {
         (before, manifest.unwrap())
     });
     let data = folder.path().join("data");
-    restore(&file, &data, |_| {}).unwrap();
+    restore(&file, &data, Want::Everything, |_| {}).unwrap();
     let report = scrub(&data, |_| {}).unwrap();
     assert_eq!((report.findings, report.contents), (Vec::new(), manifest.contents));
     let again = opened(&data);
@@ -103,16 +103,16 @@ fn s2_a_backup_under_load_is_one_state_of_the_store() {
 fn nothing_is_overwritten() {
     let (bed, folder, file, _) = backed_up();
     let before = fs::read(&file).unwrap();
-    let refused = backup(bed.folder(), &file, NOW, |_| {}).unwrap_err();
+    let refused = backup(bed.folder(), &file, Want::Everything, NOW, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::Exists { .. }), "{refused}");
     assert!(fs::read(&file).unwrap() == before);
-    let refused = restore(&file, bed.folder(), |_| {}).unwrap_err();
+    let refused = restore(&file, bed.folder(), Want::Everything, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::Store(OpenError::Locked { .. })), "{refused}");
     for left in ["chinwag.db", "chinwag.db-wal"] {
         let data = folder.path().join(left);
         fs::create_dir(&data).unwrap();
         fs::write(data.join(left), "mine").unwrap();
-        let refused = restore(&file, &data, |_| {}).unwrap_err();
+        let refused = restore(&file, &data, Want::Everything, |_| {}).unwrap_err();
         assert!(matches!(refused, BackupError::Occupied { .. }), "{refused}");
         assert_eq!(fs::read_to_string(data.join(left)).unwrap(), "mine");
     }
@@ -128,7 +128,7 @@ fn what_is_not_a_whole_backup_is_not_restored() {
         tried += 1;
         fs::write(&broken, bytes).unwrap();
         let data = folder.path().join(format!("data{tried}"));
-        let refused = restore(&broken, &data, |_| {}).unwrap_err();
+        let refused = restore(&broken, &data, Want::Everything, |_| {}).unwrap_err();
         assert!(
             matches!(refused, BackupError::Foreign { .. } | BackupError::Damaged { .. }),
             "{tried}: {refused}"
@@ -154,7 +154,8 @@ fn a_backup_of_a_newer_store_is_refused() {
     let conn = rusqlite::Connection::open(bed.folder().join("chinwag.db")).unwrap();
     conn.pragma_update(None, "user_version", sqlite::SCHEMA + 1).unwrap();
     drop(conn);
-    let refused = backup(bed.folder(), &folder.path().join("newer"), NOW, |_| {}).unwrap_err();
+    let refused =
+        backup(bed.folder(), &folder.path().join("newer"), Want::Everything, NOW, |_| {}).unwrap_err();
     assert!(matches!(refused, BackupError::Store(OpenError::Newer { .. })), "{refused}");
 }
 
@@ -165,6 +166,7 @@ fn a_damaged_store_can_be_backed_up_and_says_so() {
     let conn = rusqlite::Connection::open(bed.folder().join("chinwag.db")).unwrap();
     assert_eq!(conn.execute("UPDATE entry SET at = at + 1 WHERE (key & 255) = 9", []).unwrap(), 1);
     drop(conn);
-    let manifest = backup(bed.folder(), &folder.path().join("damaged"), NOW, |_| {}).unwrap();
+    let manifest =
+        backup(bed.folder(), &folder.path().join("damaged"), Want::Everything, NOW, |_| {}).unwrap();
     assert_eq!(manifest.damaged, 1);
 }

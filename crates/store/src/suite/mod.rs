@@ -1,5 +1,6 @@
 //! One list of tests over every engine, and the tests that only an engine with a file can have.
 
+mod attached;
 mod backup;
 mod bed;
 mod cursors;
