@@ -87,7 +87,7 @@ class Client:
             members = ",".join(sorted(tag["DATA"].get("users", [])))
             say("ADD", tag["TYPE"], tag["DATA"]["ID"], members, tag.get("RESPONSE", "-"))
         else:
-            keys = ["TYPE", "GROUP_ID", "CHANNEL_ID", "USER_ID", "SENDER", "CALL", "RESPONSE", "DATA", "NAME"]
+            keys = ["TYPE", "GROUP_ID", "CHANNEL_ID", "USER_ID", "SENDER", "CALL", "RESPONSE", "DATA", "NAME", "ICON"]
             say(action, *[tag[key] for key in keys if key in tag])
 
     def command(self, line):

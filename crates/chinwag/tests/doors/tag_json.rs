@@ -118,6 +118,7 @@ fn old_clients_talk_with_everybody_and_get_what_they_missed_once() {
 
     files(&opened, &mut ade, &mut bee, &cid, tea);
     calls(&mut ade, &mut bee);
+    pictures(&mut ade, &mut bee, &cid);
 
     // It is killed, and comes back: what was said meanwhile, once and in order.
     bee.kill();
@@ -189,6 +190,28 @@ fn calls(ade: &mut Program, bee: &mut Program) {
     bee.until("CALL_RESPONSE ade AUDIO DECLINED");
     ade.tell(&call("CALL", "bee", r#", "DATA": "CCCC""#));
     ade.until("CALL EXTINCT");
+}
+
+/// A picture of one old program is seen by the other one and by everybody else, and so is one of a group.
+fn pictures(ade: &mut Program, bee: &mut Program, cid: &Person) {
+    // The first bytes of a PNG are enough for the server.
+    let icon = "iVBORw0KGgpCRUU=";
+    let change = |rest: &str, icon: &str| {
+        format!(r#"tag {{"ACTION": "CHANGE", {rest}, "DATA": {{"ICON": "{icon}"}}, "ID": "i"}}"#)
+    };
+    bee.tell(&change(r#""TYPE": "USER""#, "bm8gcGljdHVyZQ=="));
+    bee.until("CHANGE FAILED");
+    bee.tell(&change(r#""TYPE": "USER""#, icon));
+    bee.until("CHANGE USER SUCCESSFUL");
+    ade.until(&format!("CHANGE USER bee Bee One {icon}"));
+    match cid.query(Query::Handle { handle: "bee".to_owned() }) {
+        Ok(Answer::User(profile)) => assert!(profile.avatar.is_some()),
+        other => panic!("{other:?}"),
+    }
+    ade.tell(&change(r#""TYPE": "GROUP", "group_id": "tea""#, icon));
+    bee.until(&format!("CHANGE GROUP tea {icon}"));
+    bee.tell(&change(r#""TYPE": "USER""#, ""));
+    ade.until("CHANGE USER bee Bee One ");
 }
 
 #[test]
