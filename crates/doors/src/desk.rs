@@ -97,6 +97,11 @@ impl<K, A: Ord + Copy> Desk<K, A> {
         }
     }
 
+    /// Somebody spoke in another one's name on a link, and was refused.
+    pub(crate) fn foreign_name(&mut self, link: LinkId) {
+        self.out.push_back(Output::ForeignName { link });
+    }
+
     pub(crate) fn dial(&mut self, dial: DialId, to: SocketAddr) {
         self.out.push_back(Output::Dial { dial, to });
     }

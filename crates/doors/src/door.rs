@@ -167,6 +167,12 @@ pub enum Output {
         /// Whether to pause.
         pause: bool,
     },
+    /// What was asked on a link was refused, because it named somebody else than who is signed in there. The listener
+    /// notes it for whoever watches over the server.
+    ForeignName {
+        /// Which.
+        link: LinkId,
+    },
     /// Open a link to an address. The listener refuses all but the address of a peer.
     Dial {
         /// The door's number for it.

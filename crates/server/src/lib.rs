@@ -3,6 +3,7 @@
 //! Everything outside the rules and the store lives here. Nothing here decides what anybody may do: requests are
 //! translated, handed to the rules, and what comes of them is told.
 
+mod audit;
 pub mod behind;
 pub mod calls;
 pub mod chores;

@@ -273,6 +273,9 @@ impl Session {
         let room = fields.conversation_room.ok_or_else(|| Outcome::missing("conversation_room"))?;
         // "A name in a message body is compared and refused if it differs."
         if fields.sender.as_deref() != Some(&place.name) {
+            if fields.sender.is_some() {
+                shared.desk.foreign_name(self.link);
+            }
             return Err(Outcome::not_yours());
         }
         // "Unknown target or malformed room: dropped."

@@ -32,6 +32,7 @@ impl Session {
         // "The sender is always the session user"; another name in a tag is a lie.
         let me = place.seat.me;
         if asked.sender().is_some_and(|sender| place.user(&sender, shared) != Some(me)) {
+            shared.desk.foreign_name(self.link);
             return self.refuse(&asked, Response::Failed, shared);
         }
         match asked.verb {

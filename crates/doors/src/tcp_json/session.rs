@@ -150,6 +150,7 @@ impl Session {
             _ if self.place.is_none() => self.refuse(action, request, "You are not logged in.", shared),
             // "A name in a message body is compared and refused if it differs."
             _ if !self.is_own(request, shared) => {
+                shared.desk.foreign_name(self.link);
                 self.refuse(action, request, "This is not your name.", shared);
             }
             "load_history" => self.load_history(shared),

@@ -36,6 +36,7 @@
 //! go 1                                    wants to be told them again
 //! pause 1                                 wants nothing more to be read on link 1
 //! resume 1                                wants it to be read again
+//! foreign-name 1                          says that somebody spoke in another one's name on link 1
 //! dial 1 127.0.0.1:9000                   wants a link
 //! wake 5000ms                             wants to be woken at this time after the start
 //! close 1                                 closes link 1
@@ -325,6 +326,7 @@ fn expectation(word: &str, rest: &str) -> Result<Output, String> {
             let (link, body) = numbered(rest)?;
             Ok(Output::Signal { link: LinkId(link), signal: json(body)? })
         }
+        "foreign-name" => Ok(Output::ForeignName { link: LinkId(number(rest)?) }),
         "dial" => {
             let (dial, to) = numbered(rest)?;
             Ok(Output::Dial { dial: DialId(dial), to: address(to)? })

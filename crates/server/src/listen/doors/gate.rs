@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{ask, line::Line, tcp};
-use crate::{config::DoorConfig, messenger::Messenger};
+use crate::{audit::Denials, config::DoorConfig, messenger::Messenger};
 
 /// How long a link that a door wants may take to come about.
 const DIAL_WITHIN: Duration = Duration::from_secs(2);
@@ -40,6 +40,7 @@ pub(crate) struct Gate {
     told: Mutex<Told>,
     next_link: AtomicU32,
     wake: watch::Sender<Option<Moment>>,
+    denials: Denials,
 }
 
 struct Inner {
@@ -78,6 +79,7 @@ impl Gate {
             told: Mutex::default(),
             next_link: AtomicU32::new(1),
             wake: watch::Sender::new(None),
+            denials: Denials::default(),
         });
         gate.tasks.spawn(wake_up(Arc::clone(&gate)));
         gate
@@ -194,6 +196,12 @@ impl Gate {
             Output::Pause { link, pause } => {
                 if let Some(line) = inner.links.get(&link) {
                     line.pause_reading(pause);
+                }
+            }
+            Output::ForeignName { link } => {
+                if let Some(seat) = inner.links.get(&link).and_then(|line| line.seat()) {
+                    let peer = inner.links[&link].peer.ip();
+                    self.denials.note(self.name, "speak_as_another", &seat.actor, peer);
                 }
             }
             Output::Dial { dial, to } => {
