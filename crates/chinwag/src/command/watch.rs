@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
-use chinwag_client::{Client, Happening, Places};
+use chinwag_client::{Client, Happening, Places, cache::Cache, sync::State};
 use chinwag_protocol::{ConversationId, Entry, Event, Item, LogId, Seq};
 
 use super::{entry::People, names, read::print, session::Session};
@@ -22,15 +23,17 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Watch) -> Outcome {
     for name in &args.within {
         within.insert(names::conversation(&session, name).await?);
     }
-    let places = Places { outbox: None, cache: if args.since_last { session.watched() } else { None } };
+    let printed = Printed::begin(if args.since_last { session.watched() } else { None });
+    let places = Places { outbox: None, cache: printed.file.clone() };
     let token = session.account.token.clone();
     let client = Client::connect(session.http.server.clone(), token, &places)?;
-    let watching = Watching {
+    let mut watching = Watching {
         session: &session,
         client: &client,
         out,
         args: &args,
         within,
+        printed,
         count: 0,
         day: String::new(),
         place: None,
@@ -40,8 +43,50 @@ pub(crate) async fn run(global: &Global, out: &Out, args: Watch) -> Outcome {
         // Ctrl-C is how one ends it: what was printed is noted as seen, and nothing has failed.
         _ = tokio::signal::ctrl_c() => Ok(()),
     };
+    // Also if it was ended in the middle of much that had come: the rest is printed the next time.
+    watching.printed.keep();
     client.close().await;
     outcome
+}
+
+/// How often is noted what was printed.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The state as far as it was printed, which is what the next run goes on from.
+struct Printed {
+    file: Option<PathBuf>,
+    state: Option<(String, State)>,
+    kept_at: Instant,
+}
+
+impl Printed {
+    fn begin(file: Option<PathBuf>) -> Self {
+        let state = file.as_deref().and_then(|file| Cache::new(file).load());
+        Self { file, state, kept_at: Instant::now() }
+    }
+
+    /// All is new: what comes from now on is printed.
+    fn fresh(&mut self, epoch: String, state: State) {
+        self.state = Some((epoch, state));
+        self.keep();
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        if let (Some(_), Some((_, state))) = (&self.file, &mut self.state) {
+            state.fill(std::slice::from_ref(entry));
+        }
+        if self.kept_at.elapsed() > KEEP_EVERY {
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
+        self.kept_at = Instant::now();
+        if let (Some(file), Some((epoch, state))) = (&self.file, &self.state) {
+            // Should that fail, the next run begins a little earlier, or anew.
+            let _ = Cache::new(file).save(epoch, state);
+        }
+    }
 }
 
 /// Notes that one has read up to these entries: over a connection of its own, because it is a signal.
@@ -67,13 +112,14 @@ struct Watching<'a> {
     out: &'a Out,
     args: &'a Watch,
     within: BTreeSet<ConversationId>,
+    printed: Printed,
     count: u64,
     day: String,
     place: Option<ConversationId>,
 }
 
 impl Watching<'_> {
-    async fn run(mut self) -> Outcome {
+    async fn run(&mut self) -> Outcome {
         let Some(mut events) = self.client.events() else {
             return failed("the connection is already watched");
         };
@@ -86,7 +132,8 @@ impl Watching<'_> {
                         return Ok(());
                     }
                 }
-                Happening::Fresh { skipped } => {
+                Happening::Fresh { skipped, epoch, state } => {
+                    self.printed.fresh(epoch, *state);
                     if !skipped.is_empty() {
                         note("Too much was missed to print it here; chinwag read shows it.");
                     }
@@ -127,16 +174,19 @@ impl Watching<'_> {
                 people.put(profile.clone());
             }
         }
-        let shown: Vec<_> = entries.iter().filter_map(|entry| self.shown(entry)).collect();
-        people.complete(self.session, shown.iter().map(|item| &item.entry)).await?;
+        let shown = entries.iter().filter(|entry| self.shown(entry).is_some());
+        people.complete(self.session, shown).await?;
         let mut read: BTreeMap<ConversationId, Seq> = BTreeMap::new();
-        for item in &shown {
-            self.heading(item)?;
-            print(self.out, people, item, &mut self.day)?;
-            if let LogId::Conversation(id) = item.entry.log {
-                read.insert(id, item.entry.seq);
+        for entry in entries {
+            if let Some(item) = self.shown(entry) {
+                self.heading(&item)?;
+                print(self.out, people, &item, &mut self.day)?;
+                if let LogId::Conversation(id) = entry.log {
+                    read.insert(id, entry.seq);
+                }
+                self.count += u64::from(matches!(entry.event, Event::Message(_)));
             }
-            self.count += u64::from(matches!(item.entry.event, Event::Message(_)));
+            self.printed.add(entry);
             if self.args.limit.is_some_and(|limit| self.count >= limit) {
                 break;
             }

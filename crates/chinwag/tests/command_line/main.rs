@@ -244,6 +244,15 @@ fn watching_since_the_last_time_begins_where_that_ended() {
     let missed = bert.json(&["watch", "--since-last", "-n", "2"]);
     let texts: Vec<_> = missed.iter().map(|line| line["text"].clone()).collect();
     assert_eq!(texts, ["missed 1", "missed 2"]);
+    // What one has no more room for is printed the next time, however much of it had come already.
+    for text in ["missed 3", "missed 4", "missed 5", "missed 6"] {
+        anna.run(&["send", "--to", "@bert", text]).expect_code(0);
+    }
+    for expected in [["missed 3", "missed 4"], ["missed 5", "missed 6"]] {
+        let missed = bert.json(&["watch", "--since-last", "-n", "2"]);
+        let texts: Vec<_> = missed.iter().map(|line| line["text"].clone()).collect();
+        assert_eq!(texts, expected);
+    }
 }
 
 #[test]

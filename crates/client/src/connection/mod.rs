@@ -47,6 +47,10 @@ pub enum Happening {
     Fresh {
         /// Conversations of which some entries will not be told; history has them.
         skipped: Vec<ConversationId>,
+        /// The store's history that it is a state of.
+        epoch: String,
+        /// The new state as it was then.
+        state: Box<State>,
     },
     /// Entries were applied, in order. None comes twice.
     Entries(Vec<Entry>),
@@ -90,7 +94,8 @@ pub enum Status {
 pub struct Places {
     /// The file of the outbox; without it [`Client::post`] is refused while offline.
     pub outbox: Option<PathBuf>,
-    /// The file of the cache.
+    /// The file of a cache to begin with. The client does not write it: only the program knows what of all it was
+    /// told it has made use of, and so what a later one is still to be told.
     pub cache: Option<PathBuf>,
 }
 
@@ -132,8 +137,8 @@ impl Client {
     /// Starts connecting, and goes on until [`Client::close`]. Returns at once; see [`Client::ready`].
     pub fn connect(server: Address, token: String, places: &Places) -> Result<Self, OutboxError> {
         let outbox = places.outbox.as_deref().map(Outbox::open).transpose()?.map(Mutex::new);
-        let cache = places.cache.as_deref().map(Cache::new);
-        let (epoch, state) = cache.as_ref().and_then(Cache::load).unzip();
+        let kept = places.cache.as_deref().and_then(|path| Cache::new(path).load());
+        let (epoch, state) = kept.unzip();
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (tell, happenings) = mpsc::channel(HAPPENINGS_MAX);
         let (closing, closed) = watch::channel(false);
@@ -142,7 +147,7 @@ impl Client {
             outbox,
             status: watch::Sender::new(Status::Offline),
         });
-        let task = task::Task::new(server, token, shared.clone(), asked, tell, closed, cache, epoch);
+        let task = task::Task::new(server, token, shared.clone(), asked, tell, closed, epoch);
         Ok(Self {
             shared,
             asks,
@@ -225,7 +230,7 @@ impl Client {
         }
     }
 
-    /// Says good-bye and keeps what is worth keeping.
+    /// Says good-bye.
     pub async fn close(self) {
         self.closing.send_replace(true);
         let _ = self.task.await;

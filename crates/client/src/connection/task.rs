@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     Address, ClientError,
-    cache::Cache,
     outbox::Outcome,
     sync::{Applied, State},
 };
@@ -30,7 +29,6 @@ const TICK: Duration = Duration::from_millis(250);
 const BACKLOG_MAX: usize = 64;
 /// Cursors told at each tick; the others at the next.
 const CURSORS_PER_TICK: usize = 10;
-const CACHE_EVERY: Duration = Duration::from_secs(5);
 const PAGE: u16 = 200;
 
 /// Why a connection ended.
@@ -60,15 +58,11 @@ pub(super) struct Task {
     tell: mpsc::Sender<Happening>,
     backlog: VecDeque<Happening>,
     closing: watch::Receiver<bool>,
-    cache: Option<Cache>,
-    cached_at: Instant,
-    changed: bool,
     epoch: Option<String>,
     owed: Owed,
 }
 
 impl Task {
-    #[expect(clippy::too_many_arguments, reason = "called once, with the parts of a client")]
     pub(super) fn new(
         server: Address,
         token: String,
@@ -76,25 +70,10 @@ impl Task {
         asks: mpsc::Receiver<Ask>,
         tell: mpsc::Sender<Happening>,
         closing: watch::Receiver<bool>,
-        cache: Option<Cache>,
         epoch: Option<String>,
     ) -> Self {
         let backlog = VecDeque::new();
-        let cached_at = Instant::now();
-        Self {
-            server,
-            token,
-            shared,
-            asks,
-            tell,
-            backlog,
-            closing,
-            cache,
-            cached_at,
-            changed: false,
-            epoch,
-            owed: Owed::default(),
-        }
+        Self { server, token, shared, asks, tell, backlog, closing, epoch, owed: Owed::default() }
     }
 
     pub(super) async fn run(mut self) {
@@ -125,7 +104,6 @@ impl Task {
                 break;
             }
         }
-        self.save_cache();
         if let Some(mut outbox) = self.shared.outbox() {
             outbox.stop_sending();
         }
@@ -226,7 +204,7 @@ impl Task {
             ServerFrame::Welcome(welcome) => {
                 talk.heartbeat = heartbeat(welcome.heartbeat_ms);
                 let is_same = self.epoch.as_ref() == Some(&welcome.epoch);
-                self.epoch = Some(welcome.epoch);
+                self.epoch = Some(welcome.epoch.clone());
                 let mut new = State::from(welcome.snapshot);
                 let old = self.shared.state().take().filter(|_| is_same);
                 let skipped = match &old {
@@ -242,11 +220,9 @@ impl Task {
                         talk.read.insert(conversation, seq);
                     }
                 }
+                let (epoch, state) = (welcome.epoch, Box::new(new.clone()));
                 *self.shared.state() = Some(new);
-                self.changed = true;
-                // At once: a program that is killed soon must go on from here the next time, not from where it starts.
-                self.save_cache();
-                self.backlog.push_back(Happening::Fresh { skipped });
+                self.backlog.push_back(Happening::Fresh { skipped, epoch, state });
                 self.ask_owed(link, talk).await
             }
             ServerFrame::Resumed(resumed) => {
@@ -298,7 +274,6 @@ impl Task {
         let applied = self.shared.state().as_mut().map_or(Applied::Ignored, |state| state.apply(&entry));
         match applied {
             Applied::Applied => {
-                self.changed = true;
                 let Some(entry) = self.owed.hold(entry) else { return Ok(()) };
                 match self.backlog.back_mut() {
                     Some(Happening::Entries(entries)) if entries.len() < BACKLOG_MAX => entries.push(entry),
@@ -396,7 +371,6 @@ impl Task {
             // Somebody who left and came back is farther than where he asked, without anything of this answer.
             (new, state.position(log).filter(|position| *position > asked))
         };
-        self.changed |= !new.is_empty();
         let told = new.into_iter().filter_map(|entry| self.owed.hold(entry)).collect();
         self.tell_entries(told);
         let heard = talk.filling.get(&log).copied();
@@ -543,9 +517,6 @@ impl Task {
             self.send_waiting(link, talk).await?;
             self.ask_users(link, talk).await?;
         }
-        if self.changed && now - self.cached_at > CACHE_EVERY {
-            self.save_cache();
-        }
         Ok(())
     }
 
@@ -582,17 +553,6 @@ impl Task {
         talk.asked_users.extend(&users);
         let id = talk.open(Open::Users);
         self.send(link, ClientFrame::Query { id, get: Query::Users { users } }).await
-    }
-
-    fn save_cache(&mut self) {
-        self.cached_at = Instant::now();
-        if let (Some(cache), Some(epoch), Some(state)) =
-            (&self.cache, &self.epoch, self.shared.state().as_ref())
-            && self.changed
-        {
-            // A cache that cannot be written costs the next start a snapshot.
-            self.changed = cache.save(epoch, state).is_err();
-        }
     }
 
     async fn send(&self, link: &mut Link, frame: ClientFrame) -> Result<(), End> {
