@@ -3,15 +3,13 @@
 //! One task and no buffer of its own while idle: reading goes through a buffer of the thread, and what waits to be
 //! written is shared with the hub. Decides nothing but when to pause, and when to give up on a silent peer.
 
+mod frames;
 mod sign_in;
 
-use std::{
-    cell::RefCell, collections::VecDeque, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, future::Future, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chinwag_protocol::{ClientFrame, Closing, Command, Kind, Query, Refused, ServerFrame};
+use chinwag_protocol::{Closing, Kind, Refused, ServerFrame};
 use tokio::{
     io::Interest,
     net::TcpStream,
@@ -20,13 +18,12 @@ use tokio::{
 
 use crate::{
     behind::{Behind, Found, PAGE, Step},
-    http::json,
     hub::{Next, Outbox, frame},
     limit::Pace,
     messenger::Messenger,
     sending::{PIECES_MAX, Sending},
     signed_in::{Held, SignedIn},
-    ws::{CloseCode, Decoder, Message, Sizes, encode_close, encode_pong},
+    ws::{CloseCode, Decoder, Sizes, encode_close},
 };
 
 /// How often a client is expected to show that it is there.
@@ -35,19 +32,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(20);
 /// A silent peer is given up after this, and a reader that takes nothing too.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
 
-/// Frames that cannot be understood before the connection ends.
-const STRIKES_MAX: u8 = 3;
-
 /// Bytes gathered for one write.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
 /// What the kernel may hold for a peer that takes nothing; it takes the double, for its own needs. Left alone it would
 /// hold some MiB for each, without anybody noticing.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
-
-thread_local! {
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into_boxed_slice());
-}
 
 /// Why a connection ends.
 enum End {
@@ -273,99 +263,6 @@ impl Link {
         }
     }
 
-    /// Reads what there is, once, and appends the texts that are complete.
-    fn read(&mut self, texts: &mut Vec<String>) -> Result<(), End> {
-        READ_BUFFER.with_borrow_mut(|buffer| match self.stream.try_read(buffer) {
-            Ok(0) => Err(End::Gone),
-            Ok(count) => {
-                self.heard_at = Instant::now();
-                self.take(&buffer[..count], texts)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error.into()),
-        })
-    }
-
-    fn take(&mut self, mut input: &[u8], texts: &mut Vec<String>) -> Result<(), End> {
-        while let Some(message) = self.decoder.feed(&mut input)? {
-            match message {
-                Message::Text(text) => texts.push(text),
-                Message::Binary(_) => return Err(CloseCode::UNSUPPORTED.into()),
-                Message::Ping(payload) => {
-                    let pause = self.pace.ping();
-                    self.slow_down(pause);
-                    self.outbox.reply(encode_pong(&payload));
-                }
-                Message::Pong(_) => {}
-                Message::Close(_) => return Err(CloseCode::NORMAL.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// One frame of a signed-in client.
-    fn frame(&mut self, signed_in: &SignedIn, text: &str) -> Result<(), End> {
-        let pause = self.pace.frames(1);
-        self.slow_down(pause);
-        match json::decode::<ClientFrame>(text.as_bytes()) {
-            Ok(ClientFrame::Command { id, command }) => self.command(signed_in, id, command),
-            Ok(ClientFrame::Query { id, get }) => self.query(signed_in, id, get),
-            Ok(ClientFrame::Signal(signal)) => {
-                if let Err(refused) = signed_in.signal(signal) {
-                    self.strike(None, refused)?;
-                }
-            }
-            Ok(ClientFrame::Ping {}) => self.outbox.reply(frame(&ServerFrame::Pong {})),
-            Ok(ClientFrame::Hello(_)) => {
-                let message = "this connection is signed in already";
-                self.strike(None, Refused::conflict("already_signed_in", message))?;
-            }
-            Err(refused) => self.strike(None, refused)?,
-        }
-        Ok(())
-    }
-
-    fn command(&mut self, signed_in: &SignedIn, id: u64, command: Command) {
-        if let Err(refused) = signed_in.may_ask() {
-            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
-            return;
-        }
-        let outbox = Arc::clone(&self.outbox);
-        let pause = signed_in.command(command, move |reply| outbox.answer(answered(id, reply)));
-        self.slow_down(pause);
-    }
-
-    fn query(&mut self, signed_in: &SignedIn, id: u64, query: Query) {
-        if let Err(refused) = signed_in.may_ask() {
-            self.outbox.reply(frame(&ServerFrame::Refused { id: Some(id), refused }));
-            return;
-        }
-        let outbox = Arc::clone(&self.outbox);
-        signed_in.query(query, move |answer| {
-            outbox.answer(match answer {
-                Ok(answer) => frame(&ServerFrame::Answer { id, answer }),
-                Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
-            });
-        });
-    }
-
-    /// Answers a frame that makes no sense; the third ends the connection.
-    fn strike(&mut self, id: Option<u64>, refused: Refused) -> Result<(), End> {
-        self.strikes += 1;
-        if self.strikes >= STRIKES_MAX {
-            return Err(refused.into());
-        }
-        self.outbox.reply(frame(&ServerFrame::Refused { id, refused }));
-        Ok(())
-    }
-
-    /// Takes nothing more for so long.
-    fn slow_down(&mut self, pause: Duration) {
-        if !pause.is_zero() {
-            self.paused_until = self.paused_until.max(Some(Instant::now() + pause));
-        }
-    }
-
     fn send(&mut self, bytes: Bytes) {
         if self.sending.is_empty() {
             self.wrote_at = Instant::now();
@@ -424,11 +321,4 @@ async fn done(reading: &mut Option<Reading<'_>>) -> Result<Found, Refused> {
 
 fn closing_of(outbox: &Outbox) -> Next {
     if outbox.is_closing() { outbox.next(&mut VecDeque::new(), 0, 0) } else { Next::Wait }
-}
-
-fn answered(id: u64, reply: Result<chinwag_protocol::Reply, Refused>) -> Bytes {
-    match reply {
-        Ok(reply) => frame(&ServerFrame::Done { id, reply }),
-        Err(refused) => frame(&ServerFrame::Refused { id: Some(id), refused }),
-    }
 }
