@@ -87,8 +87,13 @@ scenario("a call rings wherever one is, can be declined, and leaves a line", asy
   await ring.getByText("no media that your browser can receive").waitFor();
   assert.ok(await ring.getByRole("button", { name: "Answer" }).isDisabled());
   await annas.page.getByRole("region", { name: "Your call" }).waitFor();
-  // Who comes while it rings hears it ring.
+  // Who comes while it rings hears it ring, and on a telephone, before he has opened anything, in two lines.
+  await bens.page.setViewportSize({ width: 390, height: 844 });
   await bens.page.reload();
+  await ring.waitFor();
+  const box = await ring.boundingBox();
+  assert.ok(box && box.width === 390 && box.height < 80, `${box?.width} x ${box?.height}`);
+  await bens.page.setViewportSize({ width: 1280, height: 800 });
   await ring.getByRole("button", { name: "Decline" }).click();
   await ring.waitFor({ state: "detached" });
   await annas.page.getByRole("region", { name: "Your call" }).waitFor({ state: "detached" });

@@ -80,8 +80,7 @@ function changed(change: ConversationChange): string {
   if (change.name !== undefined) parts.push(`renamed it to “${change.name}”`);
   if (change.topic !== undefined)
     parts.push(change.topic === "" ? "removed the topic" : `set the topic to “${change.topic}”`);
-  if (change.avatar !== undefined)
-    parts.push(change.avatar.file ? "chose a picture" : "removed the picture");
+  if (change.avatar !== undefined) parts.push(change.avatar.file ? "chose a picture" : "removed the picture");
   if (change.public !== undefined) parts.push(change.public ? "made it public" : "made it private");
   if (change.handle !== undefined && change.public === undefined)
     parts.push(`changed its address to #${change.handle}`);

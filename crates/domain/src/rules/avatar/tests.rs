@@ -170,7 +170,7 @@ fn everybody_sees_whoever_he_may_know() {
 }
 
 #[test]
-fn m5_members_see_a_conversations_picture_and_others_only_a_public_ones() {
+fn m5_who_does_not_see_a_conversation_does_not_see_its_picture() {
     let mut town = Town::new();
     town.upload(ANNA, FACE, 42, "image/png");
     let secret = town.group(ANNA, History::All, &[BELA]);
