@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{
     support::{PASSWORD, PATIENCE, Person, Server, folder},
-    wires::SocketIo,
+    wires::{self, SocketIo},
 };
 
 /// Of the system, whose packages the tests install; another one in the way may not have them.
@@ -154,9 +154,7 @@ fn serve(data: &Path) -> (Server, SocketAddr) {
 
 fn serve_with(data: &Path, more: &[&str]) -> (Server, SocketAddr) {
     let server = Server::start_with(data, more);
-    let mut words = server.greeting.split_whitespace().skip_while(|word| *word != "socket_io").skip(1);
-    let address = words.next().expect("the greeting names the door").trim_end_matches(':');
-    let address = address.parse().expect("an address");
+    let address = wires::door(&server, "socket_io");
     (server, address)
 }
 
