@@ -24,6 +24,9 @@ const MEMBERS: u16 = 1_000;
 /// Conversations found by a part of their name, of which one has the whole.
 const FOUND_MAX: u16 = 200;
 
+/// The longest handle.
+const HANDLE_CHARACTERS_MAX: usize = 32;
+
 /// Joining: what the client calls it, and how far that is.
 pub(super) struct Joining {
     name: String,
@@ -102,12 +105,18 @@ impl Session {
     }
 
     fn create(&mut self, name: &str, shared: &mut Shared) {
+        // `@handle` is how a direct conversation is joined, so nobody could join a group of such a name.
+        if name.starts_with('@') {
+            let message = "The name of a group may not begin with @.";
+            return self.say(&Said::group("create_group", false, name, message), shared);
+        }
         let Some(place) = &mut self.place else { return };
         let command = Command::CreateConversation {
             client_id: place.client_id(),
             kind: ConversationKind::Group,
             name: name.to_owned(),
-            handle: None,
+            // "A name is taken when its handle is": without one the server would find a handle that is free.
+            handle: Some(handle_of(name)).filter(|handle| !handle.is_empty()),
             topic: String::new(),
             public: true,
             history: History::All,
@@ -352,13 +361,13 @@ fn view_is_called(view: &ConversationView, name: &str) -> bool {
     fold(&view.name) == fold(name) || handle == Some(fold(name)) || handle == Some(fold(&handle_of(name)))
 }
 
-/// "Its handle is derived from it: white space to `-`, forbidden characters dropped."
+/// "Its handle is derived from it: white space to `-`, forbidden characters dropped." No longer than a handle may be.
 fn handle_of(name: &str) -> String {
-    let words: Vec<String> = name
-        .split_whitespace()
-        .map(|word| word.chars().filter(|c| c.is_alphanumeric() || "-_.".contains(*c)).collect())
-        .collect();
-    words.join("-")
+    let plain = |word: &str| word.chars().filter(|c| c.is_alphanumeric() || "-_.".contains(*c)).collect();
+    let words: Vec<String> =
+        name.split_whitespace().map(plain).filter(|word: &String| !word.is_empty()).collect();
+    let handle: String = words.join("-").chars().take(HANDLE_CHARACTERS_MAX).collect();
+    handle.trim_matches('-').to_owned()
 }
 
 fn own_messages(page: &HistoryPage, me: UserId) -> impl Iterator<Item = Seq> {
