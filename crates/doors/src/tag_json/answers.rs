@@ -1,8 +1,8 @@
 //! What came of a request, and what follows from it.
 
 use chinwag_protocol::{
-    Answer, Attach, Command, ConversationChange, ConversationId, Event, Kind as Why, LogId, NewAvatar,
-    Posting, ProfileChange, Refused, Reply, Role, UserId,
+    Answer, Attach, Command, ConversationChange, ConversationId, ConversationKind, Event, Kind as Why, LogId,
+    NewAvatar, Posting, ProfileChange, Refused, Reply, Role, UserId,
 };
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ impl Session {
                 }
                 self.close(shared);
             }
-            (Doing::Find(asked), result) => self.found(asked, result, now, shared),
+            (Doing::Find(asked, id), result) => self.found(asked, &id, result, now, shared),
             (Doing::Open(asked, user), Ok(Given::Reply(Reply::Conversation { conversation }))) => {
                 if let Some(place) = &mut self.place {
                     place.directs.insert(user, conversation);
@@ -116,13 +116,26 @@ impl Session {
     }
 
     /// Somebody or something was looked for.
-    fn found(&mut self, asked: Asked, result: Result<Given, Refused>, now: Moment, shared: &mut Shared) {
+    fn found(
+        &mut self,
+        asked: Asked,
+        id: &str,
+        result: Result<Given, Refused>,
+        now: Moment,
+        shared: &mut Shared,
+    ) {
+        let wants_user = asked.verb != Verb::Add || asked.kind.unwrap_or(Kind::User) == Kind::User;
+        let user = self.place.as_ref().and_then(|place| place.user(id, shared));
         match result {
-            // He is known by his handle now, so this is not asked for twice.
-            Ok(Given::Answer(Answer::User(profile))) if shared.desk.people.get(profile.id).is_some() => {
+            // He is known by this id now, so it is not asked for twice.
+            Ok(Given::Answer(Answer::User(profile))) if wants_user && user == Some(profile.id) => {
                 self.request(asked, now, shared);
             }
-            Ok(Given::Answer(Answer::Conversation(view))) if asked.verb == Verb::Add => {
+            // "Ids share one namespace": what is no user is not added as one.
+            Ok(Given::Answer(Answer::Conversation(view)))
+                if !wants_user
+                    && (view.kind == ConversationKind::Channel) == (asked.kind == Some(Kind::Channel)) =>
+            {
                 let join = Question::Command(Command::Join { conversation: view.id });
                 self.ask(Doing::Join(asked, view.id), join, shared);
             }

@@ -150,7 +150,8 @@ impl Session {
 
     /// Finds somebody or something by id, and takes the request again.
     pub(super) fn find(&mut self, asked: Asked, id: &str, shared: &mut Shared) {
-        self.ask(Doing::Find(asked), Question::Query(Query::Handle { handle: id.to_owned() }), shared);
+        let question = Question::Query(Query::Handle { handle: id.to_owned() });
+        self.ask(Doing::Find(asked, id.to_owned()), question, shared);
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) enum Doing {
     SignUp(Asked),
     LogOut,
     /// Somebody or something with this id has to be found first.
-    Find(Asked),
+    Find(Asked, String),
     /// A direct conversation has to be opened first.
     Open(Asked, UserId),
     /// The members of each group and channel are being gathered.
