@@ -221,6 +221,11 @@ impl Session {
             fields.extend(more);
             return self.transmit(&lowered(&fields), shared);
         }
+        // "CHANGE for a group or channel must carry `users` and `admins`, else the client empties its member lists":
+        // the tag that all members get has them, and an answer that does not must not look like it.
+        if asked.verb == Verb::Change && asked.kind.is_some_and(|kind| kind != Kind::User) {
+            return self.send(&echo(asked, &["action", "id"], Response::Successful), shared);
+        }
         const ECHOED: &[&str] =
             &["id", "name", "action", "type", "user_id", "group_id", "channel_id", "bio", "date_time"];
         let mut fields: Vec<(&str, Value)> =
