@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chinwag_protocol::{
-    CallMedia, ConversationId, ConversationKind, FileId, MemberView, Millis, Posting, Presence, Query, Role,
-    Seq, Snapshot, UserId,
+    CallMedia, ConversationId, ConversationKind, ConversationView, FileId, MemberView, Millis, Posting,
+    Presence, Query, Role, Seq, Snapshot, UserId,
 };
 use serde_json::{Value, json};
 
@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) contacts: BTreeSet<UserId>,
     /// Of whom the client has a record.
     pub(super) known: BTreeSet<UserId>,
+    /// Who opened a conversation, or made him a contact, and has said nothing there yet.
+    pub(super) silent: Vec<UserId>,
     /// With which picture the client knows somebody.
     pub(super) faces: BTreeMap<UserId, FileId>,
     pub(super) presence: BTreeMap<UserId, (Presence, Option<Millis>)>,
@@ -73,8 +75,13 @@ impl Place {
             let call = view.call.as_ref()?;
             Some((view.id, Call { seq: call.call, by: call.by, media: call.media, declined: false }))
         });
+        let seat = Seat::new(snapshot);
+        let is_silent = |view: &&ConversationView| view.head.messages == 0;
+        let rooms = snapshot.conversations.iter().filter(is_silent).filter_map(|view| seat.room(view.id));
+        let silent = rooms.filter_map(|room| room.peer).filter(|peer| *peer != seat.me).collect();
         Self {
-            seat: Seat::new(snapshot),
+            seat,
+            silent,
             contacts: snapshot.contacts.iter().copied().collect(),
             known: BTreeSet::new(),
             faces: BTreeMap::new(),

@@ -341,6 +341,7 @@ impl Session {
         ];
         self.send(&fields, shared);
         self.watch(shared);
+        self.tell_silent(shared);
         self.go(shared);
     }
 

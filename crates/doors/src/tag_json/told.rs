@@ -180,10 +180,25 @@ impl Session {
 
     /// A client drops a private chat of somebody of whom it has no record.
     fn introduce(&mut self, user: UserId, room: &Room, shared: &mut Shared) {
+        if room.peer.is_some() {
+            self.make_known(user, shared);
+        }
+    }
+
+    fn make_known(&mut self, user: UserId, shared: &mut Shared) {
         let Some(place) = &mut self.place else { return };
-        if room.peer.is_some() && user != place.seat.me && place.known.insert(user) {
+        if user != place.seat.me && place.known.insert(user) {
             let record = place.contact(user, shared);
             self.tell_contact(user, record, shared);
+        }
+    }
+
+    /// "The other side gets ACTION ADD, TYPE CONTACT (queued)": whoever was added while he was away hears it when he
+    /// is back. Of those who have said something the first chat tells.
+    pub(super) fn tell_silent(&mut self, shared: &mut Shared) {
+        let silent = self.place.as_mut().map(|place| std::mem::take(&mut place.silent));
+        for user in silent.unwrap_or_default() {
+            self.make_known(user, shared);
         }
     }
 

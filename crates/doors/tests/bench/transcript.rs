@@ -22,7 +22,8 @@
 //! bot 1 chinwag                           and of a bot
 //! members 2 2:ade 4:cid:guest             the door's question 2 is answered: these are members
 //! signed-in 1 2 ade c7:group:tea          the door's question 1 is answered: signed in as user 2, who is in these
-//!                                         conversations: c7:group:HANDLE, c7:channel:HANDLE, c7:direct:PEER
+//!                                         conversations: c7:group:HANDLE, c7:channel:HANDLE, c7:direct:PEER;
+//!                                         with `:silent` behind it if nothing was said there yet
 //! entered 1 c9:group:tea                  the user of link 1 has entered a conversation
 //! message 1 c7 12 by 3 Tea?               a message, for who is signed in on link 1; escapes as in bytes
 //! posted 1 c7 12                          the door's question 1 is answered: posted as that entry
@@ -255,6 +256,7 @@ fn view(text: &str, me: UserId) -> Result<ConversationView, String> {
         "direct" => ConversationKind::Direct,
         _ => return Err("a conversation is group, channel or direct".to_owned()),
     };
+    let (rest, is_silent) = rest.strip_suffix(":silent").map_or((rest, false), |rest| (rest, true));
     let direct = (kind == ConversationKind::Direct).then(|| number(rest)).transpose()?;
     let is_channel = kind == ConversationKind::Channel;
     Ok(ConversationView {
@@ -270,7 +272,7 @@ fn view(text: &str, me: UserId) -> Result<ConversationView, String> {
         direct: direct.map(|peer| (me.min(UserId(peer)), me.max(UserId(peer)))),
         members: 2,
         closed: false,
-        head: Position::default(),
+        head: if is_silent { Position::default() } else { Position { seq: Seq(4), messages: 1 } },
         call: None,
         mine: Some(MyMembership {
             role: Role::Member,
