@@ -97,6 +97,9 @@ pub(crate) fn scrub(out: &Out, args: &Scrub) -> Outcome {
     for finding in &report.findings {
         out.either(|| json!({ "damaged": finding }), || finding.clone())?;
     }
+    for note in &report.notes {
+        out.either(|| json!({ "note": note }), || note.clone())?;
+    }
     let (entries, records, damaged) = (report.entries, report.records, report.findings.len());
     out.either(
         || {

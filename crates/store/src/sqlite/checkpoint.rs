@@ -1,7 +1,8 @@
 //! Copying the write-ahead log into the file, beside the writer.
 //!
 //! A thread with a connection of its own copies what was committed until it began; the writer goes on meanwhile. It
-//! never waits for anybody. SQLite's own automatic checkpoint would hide a failed sync; here it ends the process.
+//! never waits for anybody. SQLite's own automatic checkpoint would hide a failed sync; here it ends the process. In
+//! between it brings to disk what is noted about the log.
 
 use std::{
     path::Path,
@@ -10,13 +11,17 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, wal::CheckpointMode};
 
-use super::{queue::Trouble, sync::Fatal, writer::trouble_in};
+use super::{mark::Marks, queue::Trouble, sync::Fatal, writer::trouble_in};
 use crate::engine;
+
+/// How often what is noted about the log is brought to disk.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Checkpointer {
@@ -26,7 +31,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(file: &Path, fatal: Arc<Fatal>) -> rusqlite::Result<Self> {
+    pub(super) fn start(file: &Path, fatal: Arc<Fatal>, marks: Arc<Marks>) -> rusqlite::Result<Self> {
         let conn = Connection::open_with_flags(
             file,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -38,8 +43,8 @@ impl Checkpointer {
         let is_working = Arc::new(AtomicBool::new(false));
         let working = is_working.clone();
         let thread = std::thread::Builder::new().name("checkpoint".into());
-        let thread =
-            thread.spawn(move || run(&conn, &waiting, &working, &fatal)).expect("a thread can be started");
+        let run = move || run(&conn, &waiting, &working, &fatal, &marks);
+        let thread = thread.spawn(run).expect("a thread can be started");
         Ok(Self { orders: Some(orders), thread: Some(thread), is_working })
     }
 
@@ -70,18 +75,33 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(conn: &Connection, orders: &Receiver<()>, working: &AtomicBool, fatal: &Fatal) {
-    for () in orders {
-        if !fatal.is_dead()
-            && let Err(error) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
-        {
-            if trouble_in(&error) == Trouble::Disk {
-                fatal.die("cannot write to the disk", &error);
-            } else {
-                // The writer will find a full disk by itself.
-                tracing::debug!(%error, "a checkpoint did not finish");
+fn run(conn: &Connection, orders: &Receiver<()>, working: &AtomicBool, fatal: &Fatal, marks: &Marks) {
+    loop {
+        match orders.recv_timeout(SETTLE_EVERY) {
+            Ok(()) => {
+                copy(conn, fatal);
+                working.store(false, Ordering::Release);
             }
+            Err(RecvTimeoutError::Timeout) if fatal.is_dead() => {}
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = marks.settle() {
+                    fatal.die("cannot write to the disk", &error);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
-        working.store(false, Ordering::Release);
+    }
+}
+
+fn copy(conn: &Connection, fatal: &Fatal) {
+    if !fatal.is_dead()
+        && let Err(error) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE)
+    {
+        if trouble_in(&error) == Trouble::Disk {
+            fatal.die("cannot write to the disk", &error);
+        } else {
+            // The writer will find a full disk by itself.
+            tracing::debug!(%error, "a checkpoint did not finish");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod files;
 mod front;
 mod keep;
 mod look;
+mod mark;
 mod open;
 mod pool;
 mod queue;

@@ -21,6 +21,7 @@ use super::{
     files::{self, Ballast, Folder, OpenError},
     front::Front,
     look::{Beside, Look},
+    mark::Marks,
     pool::Pool,
     queue::Queue,
     row::{self, put, text},
@@ -28,6 +29,7 @@ use super::{
     sync::{Durability, Fatal, WAITING_MAX},
     telling,
     view::{View, read_only},
+    wal::{self, End},
     writer::{Parts, Writer},
 };
 use crate::engine::{self, Clock, Decide};
@@ -97,6 +99,7 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     let failed = |doing, cause: Cause| OpenError::Store { file: file.clone(), doing, cause };
     check_version(&file)?;
     files::touch(&file).map_err(|cause| failed("creating the file", cause.into()))?;
+    let end = wal::end(&file);
     let mut conn = Connection::open(&file).map_err(|cause| failed("opening the file", cause.into()))?;
     configure(&conn, options.pages_max)
         .map_err(|cause| failed("configuring the connection", cause.into()))?;
@@ -116,6 +119,16 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         conn.execute_batch("DELETE FROM sent; DELETE FROM sent_tail")
             .map_err(|cause| failed("forgetting", cause.into()))?;
     }
+    match end {
+        Some(End::Damaged(why)) => tracing::error!("{why}: stop the server and run chinwag scrub"),
+        Some(End::Unsynced(why)) => {
+            tracing::warn!("{why}");
+            // What is left there would look like damage as soon as something is written before it.
+            conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::TRUNCATE)
+                .map_err(|cause| failed("beginning the log anew", cause.into()))?;
+        }
+        None => {}
+    }
     let epoch = epoch(&conn).map_err(|cause| failed("reading its epoch", cause))?;
 
     let ballast = Ballast::new(&folder, options.ballast_bytes);
@@ -131,15 +144,6 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
     // That went through the end of every log; the pages are not needed again soon.
     conn.execute_batch("PRAGMA shrink_memory").map_err(|cause| failed("giving back memory", cause.into()))?;
 
-    let wal_pages = Arc::new(AtomicU32::new(0));
-    let pages = wal_pages.clone();
-    // In place of SQLite's automatic checkpoint, see the writer.
-    let hook = move |_: &mut Wal, count: i32| {
-        pages.store(count.unsigned_abs(), Ordering::Relaxed);
-        Ok(())
-    };
-    conn.wal_hook(Some(hook)).map_err(|cause| failed("watching the log", cause.into()))?;
-
     let loader = read_only(&file).map_err(|cause| failed("opening a reader", cause.into()))?;
     let views = (0..options.readers)
         .map(|_| View::open(&file, &beside))
@@ -147,14 +151,24 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         .map_err(|cause| failed("opening a reader", cause.into()))?;
     let pool = Pool::start(views, &durability, engine::READING_QUEUE)
         .map_err(|cause| failed("starting the readers", cause.into()))?;
+    let wal_pages = Arc::new(AtomicU32::new(0));
+    let marks = Arc::new(Marks::open(&file).map_err(|cause| failed("noting what is synced", cause.into()))?);
+    let (pages, noted) = (wal_pages.clone(), marks.clone());
+    // In place of SQLite's automatic checkpoint, see the writer.
+    let hook = move |_: &mut Wal, count: i32| {
+        pages.store(count.unsigned_abs(), Ordering::Relaxed);
+        noted.committed(count.unsigned_abs());
+        Ok(())
+    };
+    conn.wal_hook(Some(hook)).map_err(|cause| failed("watching the log", cause.into()))?;
     let stopped = Arc::new(AtomicBool::new(false));
     let (queue, waiting) = crossbeam_channel::bounded(options.queue);
     // From here on commits do not wait for the disk: others do, before they are told.
     conn.pragma_update(None, "synchronous", "NORMAL").map_err(|cause| failed("configuring", cause.into()))?;
     let fatal = Arc::new(Fatal::new(stopped.clone(), durability.clone(), options.on_fatal));
-    let checkpointer = Checkpointer::start(&file, fatal.clone())
+    let checkpointer = Checkpointer::start(&file, fatal.clone(), marks.clone())
         .map_err(|cause| failed("starting the checkpoints", cause.into()))?;
-    let syncs = telling::start(&file, beside.clone(), options.publish, fatal.clone())
+    let syncs = telling::start(&file, beside.clone(), options.publish, fatal.clone(), &marks)
         .map_err(|cause| failed("watching over the log", cause.into()))?;
     let writer = Writer::new(Parts {
         conn,

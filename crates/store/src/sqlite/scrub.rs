@@ -16,7 +16,7 @@ use super::{
     open::check_version,
     row::{self, META, TABLES, Table},
     view::read_only,
-    wal,
+    wal::{self, End},
 };
 use crate::objects::{self, ObjectError};
 
@@ -37,6 +37,8 @@ pub struct Report {
     pub contents: String,
     /// Each damaged thing, by its name. Empty: the store is as it was written.
     pub findings: Vec<String>,
+    /// What is no damage, but worth knowing.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -75,8 +77,10 @@ pub fn scrub(folder: &Path, mut progress: impl FnMut(Progress)) -> Result<Report
         Err(other) => report.find(other.to_string()),
     }
     // Before SQLite looks at it: it takes what is damaged for the end, and may begin the log anew.
-    if let Some(damage) = wal::damage(&file) {
-        report.find(damage);
+    match wal::lasting_end(&file) {
+        Some(End::Damaged(why)) => report.find(why),
+        Some(End::Unsynced(why)) => report.notes.push(why),
+        None => {}
     }
     match read_only(&file).and_then(|conn| conn.execute_batch("BEGIN").map(|()| conn)) {
         Ok(conn) => {

@@ -9,11 +9,15 @@ use chinwag_protocol::{Event, LogId, Position, Seq};
 
 use super::{
     look::Beside,
+    mark::Marks,
     sync::{Fatal, Log, Syncs, THREADS, Tell, Tools},
 };
 
 /// The write-ahead log, by a descriptor of its own.
-struct WriteAhead(File);
+struct WriteAhead {
+    log: File,
+    marks: Arc<Marks>,
+}
 
 impl Log for WriteAhead {
     fn sync(&self) -> io::Result<()> {
@@ -21,7 +25,11 @@ impl Log for WriteAhead {
         if crate::canary::is(crate::canary::Canary::NoSync) {
             return Ok(());
         }
-        let synced = self.0.sync_data();
+        let reached = self.marks.reached();
+        let synced = self.log.sync_data();
+        if synced.is_ok() {
+            self.marks.synced(reached);
+        }
         #[cfg(feature = "canaries")]
         if crate::canary::is(crate::canary::Canary::FailedSyncIgnored) {
             return Ok(());
@@ -42,13 +50,15 @@ pub(super) fn start(
     beside: Arc<Beside>,
     publish: Arc<dyn Publish>,
     fatal: Arc<Fatal>,
+    marks: &Arc<Marks>,
 ) -> io::Result<Syncs> {
     let log = file.with_extension("db-wal");
     // SQLite does this with its own first sync of a new log, which may come late.
     if let Some(folder) = file.parent() {
         File::open(folder)?.sync_all()?;
     }
-    let logs = (0..THREADS).map(|_| File::open(&log).map(WriteAhead)).collect::<io::Result<Vec<_>>>()?;
+    let open = |_| Ok(WriteAhead { log: File::open(&log)?, marks: marks.clone() });
+    let logs = (0..THREADS).map(open).collect::<io::Result<Vec<_>>>()?;
     let durability = beside.durability.clone();
     Syncs::start(logs, Tools { durability, fatal, tell: Telling { beside, publish } })
 }
@@ -133,7 +143,8 @@ mod tests {
             died.fetch_add(1, Ordering::SeqCst);
         });
         let fatal = Arc::new(Fatal::new(Arc::default(), durability.clone(), on_fatal));
-        let syncs = start(&file, Arc::new(beside), Arc::new(Tickets), fatal).unwrap();
+        let marks = Arc::new(Marks::open(&file).unwrap());
+        let syncs = start(&file, Arc::new(beside), Arc::new(Tickets), fatal, &marks).unwrap();
         let (tell, told) = mpsc::channel();
         Bed { syncs, durability, deaths, tell, told, _folder: folder }
     }

@@ -3,6 +3,7 @@
 mod attached;
 mod backup;
 mod bed;
+mod crash;
 mod cursors;
 mod damage;
 mod files;

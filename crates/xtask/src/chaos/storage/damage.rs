@@ -21,7 +21,7 @@ use super::super::{
 };
 
 /// What a store is made of.
-const FILES: [&str; 3] = ["chinwag.db", "chinwag.db-wal", "search.db"];
+const FILES: [&str; 4] = ["chinwag.db", "chinwag.db-wal", "synced", "search.db"];
 
 /// What is done to a copy of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
