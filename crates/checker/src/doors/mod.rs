@@ -105,6 +105,21 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Where a door is, and who comes to it.
+struct Way {
+    address: SocketAddr,
+    name: String,
+}
+
+/// A signed-in stream.
+struct Stream {
+    /// Of this stream, or of the one on which the server tells.
+    reader: Reader,
+    stream: TcpStream,
+    name: String,
+    ear: Arc<Ear>,
+}
+
 /// A thread that reads a connection to its end, and the connection.
 struct Reader {
     stream: TcpStream,

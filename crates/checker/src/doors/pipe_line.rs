@@ -9,20 +9,14 @@ use std::{
 
 use rustix::net::sockopt;
 
-use super::{Line, PASSWORD, PATIENCE, Reader, Said, Wire, connect, ear::Ear, places::Place, strange};
+use super::{
+    Line, PASSWORD, PATIENCE, Reader, Said, Stream, Way, Wire, connect, ear::Ear, places::Place, strange,
+};
 use crate::history::{What, hash};
 
-pub(super) struct PipeLine {
-    pub(super) address: SocketAddr,
-    pub(super) name: String,
-}
+pub(super) struct PipeLine(pub(super) Way);
 
-struct Open {
-    back: Reader,
-    stream: TcpStream,
-    name: String,
-    ear: Arc<Ear>,
-}
+struct Open(Stream);
 
 /// "One send is one message, and one `recv(1024)`." With a line feed the server need not wait for more.
 fn ask(stream: &mut TcpStream, request: &str) -> io::Result<String> {
@@ -82,7 +76,7 @@ impl Wire for PipeLine {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         // Linux bounds an accept by this.
         sockopt::set_socket_timeout(&listener, sockopt::Timeout::Recv, Some(PATIENCE))?;
-        let mut stream = connect(self.address)?;
+        let mut stream = connect(self.0.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let answer = ask(&mut stream, &format!("PORT|{}", listener.local_addr()?.port()))?;
         if answer != "OK" {
@@ -91,28 +85,28 @@ impl Wire for PipeLine {
         let (back, _peer) = listener.accept()?;
         let own = ear.clone();
         let back = Reader::start(&back, move |back| listen(back, &own))?;
-        let answer = ask(&mut stream, &format!("LOGIN|{}|{PASSWORD}", self.name))?;
+        let answer = ask(&mut stream, &format!("LOGIN|{}|{PASSWORD}", self.0.name))?;
         if answer != "0|OK" {
             return Err(strange(answer));
         }
-        Ok(Box::new(Open { back, stream, name: self.name.clone(), ear: ear.clone() }))
+        Ok(Box::new(Open(Stream { reader: back, stream, name: self.0.name.clone(), ear: ear.clone() })))
     }
 }
 
 impl Line for Open {
     fn say(&mut self, _call: u64, place: &Place, text: &str) -> Said {
-        let to = match (place.other(&self.name), &place.handle) {
+        let to = match (place.other(&self.0.name), &place.handle) {
             (Some(other), _) => other.to_owned(),
             (None, handle) => format!("#{}", handle.as_deref().unwrap_or_default()),
         };
-        let Ok(answer) = ask(&mut self.stream, &format!("MSG|{}|{to}|{text}", self.name)) else {
-            self.ear.end();
+        let Ok(answer) = ask(&mut self.0.stream, &format!("MSG|{}|{to}|{text}", self.0.name)) else {
+            self.0.ear.end();
             return Said::Unknown;
         };
         match answer.split_once('|') {
             Some(("0", number)) => {
                 if let Ok(number) = number.parse() {
-                    self.ear.note(What::Numbered { conversation: place.id, body_hash: hash(text), number });
+                    self.0.ear.note(What::Numbered { conversation: place.id, body_hash: hash(text), number });
                 }
                 Said::Done { seq: None }
             }
@@ -122,9 +116,9 @@ impl Line for Open {
     }
 
     fn leave(mut self: Box<Self>) -> bool {
-        let before = self.ear.is_over();
-        let said = ask(&mut self.stream, "QUIT|DISCONNECT");
-        self.back.wait();
+        let before = self.0.ear.is_over();
+        let said = ask(&mut self.0.stream, "QUIT|DISCONNECT");
+        self.0.reader.wait();
         said.is_ok() && !before
     }
 }

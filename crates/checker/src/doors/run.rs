@@ -17,7 +17,7 @@ use std::{
 use chinwag_protocol::{Command, ConversationKind, History as Past, Refused, Reply, UserId};
 
 use super::{
-    PASSWORD, Wire,
+    PASSWORD, Way, Wire,
     command_line::CommandLine,
     person::Person as Program,
     pipe_line::{self, PipeLine},
@@ -167,6 +167,7 @@ impl Run {
 
     fn bring(&mut self, plan: &Plan, somebody: Somebody, random: &Random) -> io::Result<()> {
         let Somebody { by, handle, mut person } = somebody;
+        let way = |address| Way { address, name: handle.clone() };
         let wire: Box<dyn Wire> = match by {
             By::Native => {
                 self.workload.start_client(person, random);
@@ -177,9 +178,9 @@ impl Run {
                 self.workload.start_client(person, random);
                 return Ok(());
             }
-            By::TcpJson => Box::new(TcpJson { address: plan.doors.tcp_json, name: handle.clone() }),
-            By::TagJson => Box::new(TagJson { address: plan.doors.tag_json, name: handle.clone() }),
-            By::PipeLine => Box::new(PipeLine { address: plan.doors.pipe_line, name: handle.clone() }),
+            By::TcpJson => Box::new(TcpJson(way(plan.doors.tcp_json))),
+            By::TagJson => Box::new(TagJson(way(plan.doors.tag_json))),
+            By::PipeLine => Box::new(PipeLine(way(plan.doors.pipe_line))),
             By::UdpAck => {
                 Box::new(UdpAck { address: plan.doors.udp_ack, name: handle.clone(), known: false })
             }

@@ -12,21 +12,15 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Line, PASSWORD, PATIENCE, Reader, Said, Wire, connect, ear::Ear, places::Place, strange};
+use super::{
+    Line, PASSWORD, PATIENCE, Reader, Said, Stream, Way, Wire, connect, ear::Ear, places::Place, strange,
+};
 
 const END: &[u8] = b"<TAG>";
 
-pub(super) struct TagJson {
-    pub(super) address: SocketAddr,
-    pub(super) name: String,
-}
+pub(super) struct TagJson(pub(super) Way);
 
-struct Open {
-    reader: Reader,
-    stream: TcpStream,
-    name: String,
-    ear: Arc<Ear>,
-}
+struct Open(Stream);
 
 fn say(stream: &mut TcpStream, tag: &Value) -> io::Result<()> {
     stream.write_all(format!("{tag}<TAG>").as_bytes())
@@ -113,40 +107,40 @@ impl Wire for TagJson {
     }
 
     fn open(&mut self, ear: &Arc<Ear>) -> io::Result<Box<dyn Line>> {
-        let mut stream = connect(self.address)?;
+        let mut stream = connect(self.0.address)?;
         let (answer, answers) = channel();
         let own = ear.clone();
         let reader = Reader::start(&stream, move |stream| listen(stream, &own, &answer))?;
-        let login = json!({"ACTION": "LOGIN", "ID": self.name, "KEY": PASSWORD});
+        let login = json!({"ACTION": "LOGIN", "ID": self.0.name, "KEY": PASSWORD});
         let signed_in = ask(&mut stream, &answers, &login)?;
         if signed_in["RESPONSE"] != "SUCCESSFUL" {
             return Err(strange(signed_in));
         }
-        ask(&mut stream, &answers, &json!({"ACTION": "DATA", "ID": self.name, "TYPE": "CONTACT"}))?;
-        Ok(Box::new(Open { reader, stream, name: self.name.clone(), ear: ear.clone() }))
+        ask(&mut stream, &answers, &json!({"ACTION": "DATA", "ID": self.0.name, "TYPE": "CONTACT"}))?;
+        Ok(Box::new(Open(Stream { reader, stream, name: self.0.name.clone(), ear: ear.clone() })))
     }
 }
 
 impl Line for Open {
     fn say(&mut self, call: u64, place: &Place, text: &str) -> Said {
-        let (kind, to) = match (place.other(&self.name), &place.handle) {
+        let (kind, to) = match (place.other(&self.0.name), &place.handle) {
             (Some(other), _) => ("CONTACT", other),
             (None, handle) => ("GROUP", handle.as_deref().unwrap_or_default()),
         };
         let chat = json!({
-            "ACTION": "CHAT", "CHAT": "TEXT", "TYPE": kind, "RECIPIENT": to, "SENDER": self.name, "TEXT": text,
+            "ACTION": "CHAT", "CHAT": "TEXT", "TYPE": kind, "RECIPIENT": to, "SENDER": self.0.name, "TEXT": text,
             "DATA": "", "ID": call.to_string(), "DATE_TIME": 1_795_217_251_720_u64,
         });
-        match say(&mut self.stream, &chat) {
+        match say(&mut self.0.stream, &chat) {
             Ok(()) => Said::Later,
             Err(_) => Said::Unknown,
         }
     }
 
     fn leave(mut self: Box<Self>) -> bool {
-        let before = self.ear.is_over();
-        let said = say(&mut self.stream, &json!({"ACTION": "LOGOUT", "ID": self.name})).is_ok();
-        self.reader.wait();
+        let before = self.0.ear.is_over();
+        let said = say(&mut self.0.stream, &json!({"ACTION": "LOGOUT", "ID": self.0.name})).is_ok();
+        self.0.reader.wait();
         said && !before
     }
 }

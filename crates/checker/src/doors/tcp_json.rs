@@ -12,22 +12,16 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Line, PASSWORD, PATIENCE, Reader, Said, Wire, connect, ear::Ear, places::Place, strange};
+use super::{
+    Line, PASSWORD, PATIENCE, Reader, Said, Stream, Way, Wire, connect, ear::Ear, places::Place, strange,
+};
 
 /// What is added to the number of a conversation.
 const FIRST: u64 = 200_000;
 
-pub(super) struct TcpJson {
-    pub(super) address: SocketAddr,
-    pub(super) name: String,
-}
+pub(super) struct TcpJson(pub(super) Way);
 
-struct Open {
-    reader: Reader,
-    stream: TcpStream,
-    name: String,
-    ear: Arc<Ear>,
-}
+struct Open(Stream);
 
 fn frame(object: &Value) -> String {
     let text = object.to_string();
@@ -84,39 +78,39 @@ impl Wire for TcpJson {
     }
 
     fn open(&mut self, ear: &Arc<Ear>) -> io::Result<Box<dyn Line>> {
-        let mut stream = connect(self.address)?;
+        let mut stream = connect(self.0.address)?;
         let (answer, answers) = channel();
         let own = ear.clone();
         let reader = Reader::start(&stream, move |stream| listen(stream, &own, &answer))?;
-        let login = json!({"action": "login", "username": self.name, "password": PASSWORD});
+        let login = json!({"action": "login", "username": self.0.name, "password": PASSWORD});
         let signed_in = ask(&mut stream, &answers, &login)?;
         if signed_in["status"] != true {
             return Err(strange(signed_in));
         }
         // Nothing is told before this was asked for.
-        ask(&mut stream, &answers, &json!({"action": "load_history", "send_from": self.name}))?;
-        Ok(Box::new(Open { reader, stream, name: self.name.clone(), ear: ear.clone() }))
+        ask(&mut stream, &answers, &json!({"action": "load_history", "send_from": self.0.name}))?;
+        Ok(Box::new(Open(Stream { reader, stream, name: self.0.name.clone(), ear: ear.clone() })))
     }
 }
 
 impl Line for Open {
     fn say(&mut self, call: u64, place: &Place, text: &str) -> Said {
-        self.ear.expect(text, call);
+        self.0.ear.expect(text, call);
         // Its old program ends every message with a line feed.
         let chat = json!({
-            "action": "send_chat", "send_from": self.name, "send_to": FIRST + u64::from(place.id),
+            "action": "send_chat", "send_from": self.0.name, "send_to": FIRST + u64::from(place.id),
             "message": format!("{text}\n"),
         });
-        match self.stream.write_all(frame(&chat).as_bytes()) {
+        match self.0.stream.write_all(frame(&chat).as_bytes()) {
             Ok(()) => Said::Later,
             Err(_) => Said::Unknown,
         }
     }
 
     fn leave(mut self: Box<Self>) -> bool {
-        let said = self.stream.write_all(frame(&json!({"action": "exit"})).as_bytes()).is_ok();
-        let before = self.ear.is_over();
-        self.reader.wait();
+        let said = self.0.stream.write_all(frame(&json!({"action": "exit"})).as_bytes()).is_ok();
+        let before = self.0.ear.is_over();
+        self.0.reader.wait();
         said && !before
     }
 }
