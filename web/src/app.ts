@@ -14,73 +14,41 @@ import type {
   ConversationId,
   ConversationKind,
   ConversationView,
-  Entry,
   LogId,
   Query,
   Refused,
   Reply,
   Seq,
   ServerFrame,
-  ServerSignal,
   UserId,
   Welcome,
 } from "./protocol/types";
+import { Applying } from "./state/applying";
 import { Cache, type Everything } from "./state/cache";
 import { type Conversation, Conversations } from "./state/conversations";
-import { Disk, dropOthers, wipe } from "./state/database";
+import { type Disk, dropOthers, wipe } from "./state/database";
 import { Drafts } from "./state/drafts";
-import { eventOf, messageOf } from "./state/fold";
-import { Leader, type Locks } from "./state/leader";
+import { messageOf } from "./state/fold";
+import { Leader } from "./state/leader";
 import { Looking } from "./state/looking";
-import { Members } from "./state/members";
+import type { Members } from "./state/members";
+import { Missed } from "./state/missed";
 import { Notifications } from "./state/notifications";
 import { batch } from "./state/observable";
+import { Opened } from "./state/opened";
 import { type Channel, newClientId, Outbox } from "./state/outbox";
 import { People } from "./state/people";
-import { Pins } from "./state/pins";
+import type { Pins } from "./state/pins";
 import { Presence } from "./state/presence";
 import { Receipts } from "./state/receipts";
 import { Search } from "./state/search";
 import { Session } from "./state/session";
+import type { State } from "./state/state";
 import { Sync } from "./state/sync";
-import { Thread } from "./state/thread";
-import { type Tail, Timeline } from "./state/timeline";
+import type { Thread } from "./state/thread";
+import type { Tail, Timeline } from "./state/timeline";
 import { Typing } from "./state/typing";
-
-/** Everything that can be watched. Each is an `Observable`: `subscribe(listener)`, then read again. */
-export interface State {
-  readonly session: Session;
-  readonly conversations: Conversations;
-  readonly people: People;
-  readonly presence: Presence;
-  readonly typing: Typing;
-  readonly receipts: Receipts;
-  readonly outbox: Outbox;
-  readonly drafts: Drafts;
-  readonly notifications: Notifications;
-  readonly leader: Leader;
-}
-
-/** What the browser gives; tests give their own. */
-export interface Surroundings {
-  disk?: Disk | undefined;
-  locks?: Locks | undefined;
-  channel?: ((name: string) => Channel) | undefined;
-  url?: string;
-  /** Loads the page anew. */
-  restart?: (() => void) | undefined;
-}
-
-/** Surroundings of a page in a browser. */
-export async function browser(): Promise<Surroundings> {
-  return {
-    disk: "indexedDB" in window ? new Disk() : undefined,
-    locks: "locks" in navigator ? (navigator.locks as unknown as Locks) : undefined,
-    channel: "BroadcastChannel" in window ? (name) => new BroadcastChannel(name) : undefined,
-    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/ws`,
-    restart: () => location.reload(),
-  };
-}
+import type { Surroundings } from "./surroundings";
 
 export interface PostOptions {
   /** Files that were handed over before. */
@@ -100,9 +68,6 @@ export interface NewConversation {
   members?: UserId[];
 }
 
-const missed_max = 1_000;
-const missed_ms = 200;
-
 export class App implements Ask {
   readonly state: State;
   /** Set by the view: a notification was clicked. */
@@ -111,20 +76,16 @@ export class App implements Ask {
   readonly #disk: Disk | undefined;
   readonly #restart: (() => void) | undefined;
   readonly #sync: Sync;
+  readonly #missed: Missed;
   readonly #cache: Cache;
   readonly #socket: Socket;
   readonly #questions: Questions;
   readonly #tabs: Channel | undefined;
-  readonly #timelines = new Map<ConversationId, Timeline>();
-  readonly #members = new Map<ConversationId, Members>();
-  readonly #pins = new Map<ConversationId, Pins>();
-  readonly #threads = new Map<string, Thread>();
+  readonly #opened: Opened;
+  readonly #applying: Applying;
   readonly #stops: (() => void)[] = [];
   readonly #looking: Looking;
   #caughtUp = false;
-  /** Entries that were missed, applied together so that they cost one drawing. */
-  #missed: Entry[] = [];
-  #missedTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(surroundings: Surroundings = {}) {
     const { disk, locks, channel, url = "/api/ws", restart } = surroundings;
@@ -139,7 +100,8 @@ export class App implements Ask {
       failed: () => this.#attemptFailed(),
     });
     this.#questions = new Questions((frame) => this.#socket.send(frame));
-    this.#sync = new Sync(this, (entry) => this.#apply(entry));
+    this.#sync = new Sync(this, (entry) => this.#applying.entry(entry));
+    this.#missed = new Missed((entry) => this.#sync.receive(entry));
 
     const session = new Session();
     const leader = new Leader(locks);
@@ -177,6 +139,21 @@ export class App implements Ask {
       conversation: (id) => this.#keptConversation(id),
       people: () => people.all,
       person: (id) => people.peek(id),
+    });
+    this.#opened = new Opened(this, {
+      reached: (id) => this.#position(id),
+      isIn: (id) => conversations.get(id) !== undefined,
+      met: (id, members) => {
+        people.learn(members.map((member) => member.profile));
+        this.state.receipts.learn(id, members, session.me?.id ?? 0);
+      },
+    });
+    this.#applying = new Applying(this.state, {
+      sync: this.#sync,
+      cache: this.#cache,
+      opened: this.#opened,
+      isNews: () => this.#caughtUp,
+      ended: (reason) => void this.#sessionEnded(reason),
     });
     this.#looking = new Looking(this);
     this.#tabs = channel?.("chinwag-tabs");
@@ -292,28 +269,19 @@ export class App implements Ask {
   }
 
   timeline(id: ConversationId): Timeline {
-    return kept(this.#timelines, id, () => new Timeline(id, this.#position(id), this));
+    return this.#opened.timeline(id);
   }
 
   members(id: ConversationId): Members {
-    return kept(
-      this.#members,
-      id,
-      () =>
-        new Members(id, this, (members) => {
-          const me = this.state.session.me?.id ?? 0;
-          this.state.people.learn(members.map((member) => member.profile));
-          this.state.receipts.learn(id, members, me);
-        }),
-    );
+    return this.#opened.members(id);
   }
 
   pins(id: ConversationId): Pins {
-    return kept(this.#pins, id, () => new Pins(id, this));
+    return this.#opened.pins(id);
   }
 
   thread(id: ConversationId, root: Seq): Thread {
-    return kept(this.#threads, `${id}/${root}`, () => new Thread(id, root, this));
+    return this.#opened.thread(id, root);
   }
 
   /** A new search, independent of others. */
@@ -355,7 +323,7 @@ export class App implements Ask {
     if (!view?.mine || me === undefined) return;
     const upTo = seq === undefined || seq >= view.head.seq ? view.head.seq : seq;
     if (upTo <= view.mine.read.seq) return;
-    const item = upTo === view.head.seq ? undefined : this.#timelines.get(id)?.find(upTo);
+    const item = upTo === view.head.seq ? undefined : this.#opened.peek(id)?.find(upTo);
     const messages = upTo === view.head.seq ? view.head.messages : item && messageOf(item)?.number;
     this.state.receipts.read(id, upTo);
     // Where the number is not known here, the server's signal brings it.
@@ -439,16 +407,14 @@ export class App implements Ask {
 
   #frame(frame: ServerFrame): void {
     if ("entry" in frame && !this.#caughtUp) {
-      this.#missed.push(frame.entry);
-      if (this.#missed.length >= missed_max) this.#applyMissed();
-      else this.#missedTimer ??= setTimeout(() => this.#applyMissed(), missed_ms);
+      this.#missed.add(frame.entry);
       return;
     }
-    this.#applyMissed();
+    this.#missed.apply();
     if ("entry" in frame) this.#sync.receive(frame.entry);
     else if ("done" in frame) this.#questions.answered(frame.done.id, frame.done.reply);
     else if ("answer" in frame) this.#questions.answered(frame.answer.id, frame.answer.answer);
-    else if ("signal" in frame) this.#signalled(frame.signal);
+    else if ("signal" in frame) this.#applying.signal(frame.signal);
     else if ("refused" in frame) {
       if (frame.refused.id !== undefined) this.#questions.refused(frame.refused.id, frame.refused.refused);
       else console.error(`the server did not understand a frame: ${frame.refused.refused.message}`);
@@ -457,20 +423,10 @@ export class App implements Ask {
     else if ("caught_up" in frame) this.#onCaughtUp();
   }
 
-  #applyMissed(): void {
-    clearTimeout(this.#missedTimer);
-    this.#missedTimer = undefined;
-    const missed = this.#missed;
-    this.#missed = [];
-    batch(() => {
-      for (const entry of missed) this.#sync.receive(entry);
-    });
-  }
-
   #welcome({ epoch, snapshot }: Welcome): void {
     const { session, people, conversations, receipts, typing } = this.state;
     const before = session.me?.id;
-    this.#missed = [];
+    this.#missed.drop();
     if (before !== undefined && before !== snapshot.me.id) this.#clear();
     if (before !== snapshot.me.id) void this.#dropOthers(snapshot.me.id);
     session.load(snapshot);
@@ -480,8 +436,8 @@ export class App implements Ask {
     typing.clear();
     const heads = snapshot.conversations.map((view): [string, Seq] => [`c${view.id}`, view.head.seq]);
     this.#sync.reset(epoch, [...snapshot.positions, ...heads]);
-    this.#resetAll();
-    for (const view of snapshot.conversations) this.#reportDelivered(view);
+    this.#opened.resetAll();
+    for (const view of snapshot.conversations) this.#applying.delivered(view);
     this.#cache.everything();
     session.setPhase("signed_in");
     this.#greeted();
@@ -507,12 +463,11 @@ export class App implements Ask {
     this.#caughtUp = true;
     this.state.session.setLink("online");
     this.#cache.touch();
-    for (const timeline of this.#timelines.values())
-      if (timeline.error && timeline.watched) void timeline.open();
+    this.#opened.retry();
   }
 
   #gone(retryAt: number | undefined): void {
-    this.#applyMissed();
+    this.#missed.apply();
     this.#caughtUp = false;
     this.#questions.lost();
     this.state.outbox.disconnected();
@@ -553,7 +508,7 @@ export class App implements Ask {
    */
   async #forget(reason?: Refused, outbox: "wipe_outbox" | "keep_outbox" = "wipe_outbox"): Promise<void> {
     this.#socket.stop();
-    this.#missed = [];
+    this.#missed.drop();
     this.#questions.lost();
     this.state.drafts.clear();
     await this.#cache.stop();
@@ -580,10 +535,7 @@ export class App implements Ask {
     receipts.clear();
     outbox.clear();
     drafts.clear();
-    this.#timelines.clear();
-    this.#members.clear();
-    this.#pins.clear();
-    this.#threads.clear();
+    this.#opened.clear();
     this.#sync.reset("", []);
   }
 
@@ -593,107 +545,6 @@ export class App implements Ask {
     else if (note === "signed_in" && phase === "signed_out") {
       this.state.session.setPhase("starting");
       this.#socket.start();
-    }
-  }
-
-  // Applying.
-
-  #apply(entry: Entry): void {
-    if (entry.log.startsWith("c")) this.#applyToConversation(Number(entry.log.slice(1)), entry);
-    else {
-      this.state.session.apply(entry);
-      if (entry.log === "d") this.#applyToDirectory(entry);
-      else this.#applyToUser(entry);
-    }
-  }
-
-  #applyToDirectory(entry: Entry): void {
-    const changed = eventOf(entry, "user_changed");
-    if (!changed) return;
-    this.state.people.apply(entry);
-    for (const members of this.#members.values()) members.rename(changed.profile);
-    this.#cache.person(changed.profile.id);
-  }
-
-  #applyToUser(entry: Entry): void {
-    const entered = eventOf(entry, "entered")?.conversation;
-    const departed = eventOf(entry, "departed")?.conversation;
-    const muted = eventOf(entry, "muted")?.conversation;
-    this.state.conversations.applyOwn(entry);
-    if (entered) {
-      this.state.conversations.enter(entered);
-      this.#resetOne(entered.id, entered.head.seq);
-      this.#sync.follow(`c${entered.id}`, entered.head.seq);
-      this.#reportDelivered(entered);
-    } else if (departed !== undefined) this.#depart(departed);
-    else if (eventOf(entry, "session_ended")?.session === this.state.session.session) {
-      void this.#sessionEnded({
-        kind: "not_signed_in",
-        code: "session_ended",
-        message: "this session was ended",
-      });
-    }
-    const touched = entered?.id ?? departed ?? muted;
-    if (touched === undefined) this.#cache.touch();
-    else this.#cache.conversation(touched);
-  }
-
-  /** One is no longer a member: nothing of the conversation stays. */
-  #depart(id: ConversationId): void {
-    this.state.conversations.depart(id);
-    this.#sync.leave(`c${id}`);
-    this.state.receipts.forget(id);
-    this.#timelines.delete(id);
-    this.#members.delete(id);
-    this.#pins.delete(id);
-    for (const [key, thread] of this.#threads) if (thread.conversation === id) this.#threads.delete(key);
-  }
-
-  #applyToConversation(id: ConversationId, entry: Entry): void {
-    const me = this.state.session.me?.id ?? 0;
-    const gone = eventOf(entry, "left")?.user ?? eventOf(entry, "removed")?.user;
-    if (gone === me) {
-      // One's own log says it too; whichever comes first.
-      this.#depart(id);
-      this.#cache.conversation(id);
-      return;
-    }
-    this.state.conversations.apply(id, entry, me);
-    this.#timelines.get(id)?.apply(entry);
-    this.#members.get(id)?.apply(entry);
-    this.#pins.get(id)?.apply(entry);
-    for (const thread of this.#threads.values()) if (thread.conversation === id) thread.apply(entry);
-    this.#cache.conversation(id);
-    if (!messageOf({ entry })) return;
-    this.state.typing.stopped(id, entry.by);
-    if (entry.by === me) {
-      this.state.outbox.recorded(entry);
-      return;
-    }
-    this.state.receipts.spoke(id, entry.by, entry.seq);
-    this.state.receipts.delivered(id, entry.seq);
-    const conversation = this.state.conversations.get(id);
-    if (conversation && this.#caughtUp) this.state.notifications.message(conversation, entry);
-  }
-
-  #signalled(signal: ServerSignal): void {
-    if ("typing" in signal) {
-      if (signal.typing.user !== this.state.session.me?.id) {
-        this.state.typing.apply(signal.typing.conversation, signal.typing.user);
-      }
-    } else if ("presence" in signal) this.state.presence.apply(signal.presence);
-    else if ("cursor" in signal && this.conversation(signal.cursor.conversation)) {
-      if (signal.cursor.user !== this.state.session.me?.id) this.state.receipts.apply(signal.cursor);
-      else {
-        this.state.conversations.applyCursor(signal.cursor);
-        this.#cache.conversation(signal.cursor.conversation);
-      }
-    }
-  }
-
-  #reportDelivered(view: ConversationView): void {
-    if (view.mine && view.head.messages > view.mine.read.messages) {
-      this.state.receipts.delivered(view.id, view.head.seq);
     }
   }
 
@@ -707,22 +558,6 @@ export class App implements Ask {
     return this.#sync.position(`c${id}`) ?? this.conversation(id)?.view.head.seq ?? 0;
   }
 
-  #resetAll(): void {
-    for (const id of [...this.#timelines.keys()]) {
-      if (this.conversation(id)) this.#resetOne(id, this.#position(id));
-      else this.#timelines.delete(id);
-    }
-    for (const [id, members] of this.#members) if (!this.#timelines.has(id)) members.reset();
-  }
-
-  #resetOne(id: ConversationId, position: Seq): void {
-    this.#timelines.get(id)?.reset(position);
-    this.#members.get(id)?.reset();
-    this.#pins.get(id)?.reset();
-    for (const thread of this.#threads.values())
-      if (thread.conversation === id && thread.watched) thread.reset();
-  }
-
   // Keeping.
 
   #hydrate({ kept: known, conversations, people }: Everything): void {
@@ -734,7 +569,7 @@ export class App implements Ask {
       const own = conversations.map((one): [string, Seq] => [`c${one.id}`, one.position]);
       this.#sync.reset(known.epoch, [...logs, ...own]);
       for (const { id, position, tail } of conversations) {
-        if (tail) this.#timelines.set(id, new Timeline(id, position, this, tail));
+        if (tail) this.#opened.restore(id, position, tail);
       }
     });
   }
@@ -750,7 +585,7 @@ export class App implements Ask {
   #keptConversation(id: ConversationId) {
     const view = this.conversation(id)?.view;
     if (!view) return undefined;
-    const tail: Tail | undefined = this.#timelines.get(id)?.tail();
+    const tail: Tail | undefined = this.#opened.peek(id)?.tail();
     const position = this.#position(id);
     return tail && tail.items.length > 0 ? { id, position, view, tail } : { id, position, view };
   }
@@ -760,13 +595,4 @@ export class App implements Ask {
     void this.state.drafts.flush();
     void this.#cache.flush();
   }
-}
-
-function kept<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let found = map.get(key);
-  if (found === undefined) {
-    found = make();
-    map.set(key, found);
-  }
-  return found;
 }

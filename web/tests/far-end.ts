@@ -3,7 +3,7 @@
  * channels shared by the tabs of one test. It decides nothing; each test says what the server says.
  */
 import { vi } from "vitest";
-import { App, type Surroundings } from "../src/app";
+import { App } from "../src/app";
 import type {
   ClientFrame,
   Command,
@@ -19,6 +19,7 @@ import type {
 import { type Database, Disk, openDatabase } from "../src/state/database";
 import type { Locks } from "../src/state/leader";
 import type { Channel } from "../src/state/outbox";
+import type { Surroundings } from "../src/surroundings";
 
 export class FarSocket {
   static readonly OPEN = 1;

@@ -1,5 +1,6 @@
 /** The one app of this page, for components. */
-import { App, browser } from "../app";
+import { App } from "../app";
+import { browser } from "../surroundings";
 
 export const app = new App(await browser());
 /** What may be read and watched. */
