@@ -42,7 +42,7 @@ import type { Pins } from "./state/pins";
 import { Presence } from "./state/presence";
 import { Receipts } from "./state/receipts";
 import { Search } from "./state/search";
-import { Session } from "./state/session";
+import { type Phase, Session } from "./state/session";
 import type { State } from "./state/state";
 import { Sync } from "./state/sync";
 import type { Thread } from "./state/thread";
@@ -499,29 +499,30 @@ export class App implements Ask {
   }
 
   async #sessionEnded(reason: Refused): Promise<void> {
-    await this.#forget(this.state.session.me ? reason : undefined, "keep_outbox");
+    await this.#forget("keep", "signed_out", this.state.session.me ? reason : undefined);
   }
 
   /**
    * Leaves nothing of the session in this browser. What was written and not sent outlives a session that ended by
    * itself: whoever signs in again under the same name gets it sent, anybody else gets it thrown away.
    */
-  async #forget(reason?: Refused, outbox: "wipe_outbox" | "keep_outbox" = "wipe_outbox"): Promise<void> {
+  async #forget(outbox: "wipe" | "keep", phase: Phase = "signed_out", reason?: Refused): Promise<void> {
     this.#socket.stop();
     this.#missed.drop();
     this.#questions.lost();
     this.state.drafts.clear();
     await this.#cache.stop();
-    await this.#disk?.use((database) => wipe(database, outbox === "wipe_outbox")).catch(() => undefined);
+    await this.#disk?.use((database) => wipe(database, outbox === "wipe")).catch(() => undefined);
     batch(() => {
       this.#clear();
-      this.state.session.setPhase("signed_out", reason);
+      this.state.session.setPhase(phase, reason);
     });
   }
 
   /** Signed out by choice: the answer told the browser to clear this site, which closes the database for good. */
   async #leave(): Promise<void> {
-    await this.#forget();
+    // No form before the page is loaded anew: what somebody typed into it would be lost.
+    await this.#forget("wipe", this.#restart ? "starting" : "signed_out");
     this.#restart?.();
   }
 
