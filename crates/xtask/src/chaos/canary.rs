@@ -31,6 +31,7 @@ const ALL: &[Canary] = &[
     canary("F02", "ack-before-commit", "K1"),
     canary("F03", "files-unsynced", "was acknowledged"),
     canary("F05", "failed-sync-ignored", "it goes on after"),
+    canary("F05", "files-unsynced", "an upload whose sync fails is answered 200"),
     canary("F06", "failed-sync-ignored", "more syncs of the store after the first failed"),
     canary("F07", "ack-when-full", "a full disk is answered"),
     canary("F07", "full-unnamed", "an upload to a full disk is answered"),

@@ -16,7 +16,7 @@ use super::{
     disk::{self, Disk},
     place::Place,
     process::{Checker, Found, Random, Server, address},
-    storage::uploads::Uploader,
+    storage::uploads::{self, Uploader},
 };
 use crate::shell;
 
@@ -221,6 +221,9 @@ fn failed_sync(bed: &Bed) -> Result<Verdict> {
     let figures = format!("{runs} failures, ended with an error at most {:.0} ms after; ", slowest * 1000.0);
     if slowest > 1.0 {
         return Ok(Verdict::Failed(figures));
+    }
+    if let Some(why) = uploads::failed_sync(bed)? {
+        return Ok(Verdict::Failed(format!("{why}; {figures}")));
     }
     Ok(verdict(&found, &figures))
 }

@@ -198,6 +198,36 @@ fn handed_over(anna: &Person, group: u64, name: &str, bytes: &[u8]) -> Result<u6
     posted["posted"]["seq"].as_u64().with_context(|| format!("a file is posted: {status} {posted}"))
 }
 
+/// For F05: what is wrong with a server whose disk fails when a file is brought to it, if anything is.
+pub(in crate::chaos) fn failed_sync(bed: &Bed) -> Result<Option<String>> {
+    let place = Place::new(bed, "F05-file")?;
+    let log = text(&place.data.with_extension("strace"));
+    // The first upload of a process has this name until it has its own.
+    let first = text(&place.data.join("files/incoming/0"));
+    let fails = "inject=fsync,fdatasync:error=EIO";
+    let tool = ["strace", "-f", "-qq", "-o", &log, "-P", &first, "-e", "trace=fsync,fdatasync", "-e", fails];
+    let mut server = place.start(&tool)?;
+    let anna = Person::register(place.address, "anna")?;
+    let (file, group) = (content(bed.seed, 200_000), anna.group("Files")?);
+    let (status, answer) = anna.upload("first", &file)?;
+    if status != 503 {
+        return Ok(Some(format!("an upload whose sync fails is answered {status} {answer}")));
+    }
+    let (named, half) = on_disk(&place.data)?;
+    if !named.is_empty() || half > 0 {
+        return Ok(Some(format!(
+            "of an upload whose sync failed {} have a name, {half} have none",
+            named.len()
+        )));
+    }
+    // Another try is another file, so nothing of the first can be taken for synced.
+    let seq = handed_over(&anna, group, "second", &file)?;
+    if anna.download(group, seq)? != (200, file) || server.ended_within(Duration::ZERO).is_some() {
+        return Ok(Some("after a failed sync of a file nobody gets files any more".to_owned()));
+    }
+    Ok(None)
+}
+
 /// Leaves an upload without a message for an hour; how long it took to go then, if it did.
 fn orphan(anna: &Person, group: u64, liar: &Liar, data: &Path, others: usize) -> Result<Option<Duration>> {
     let (status, _) = anna.upload("orphan", &content(1, 100_000))?;
