@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use chinwag_protocol::Millis;
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
 
 use crate::Moment;
 
@@ -100,11 +100,39 @@ impl Settings {
     pub fn local(&self, at: Millis) -> Zoned {
         Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.zone.clone())
     }
+
+    /// Such a time, read back by its format; nothing if it is none.
+    pub fn read_local(&self, format: &str, text: &str) -> Option<Millis> {
+        let there = DateTime::strptime(format, text).ok()?.to_zoned(self.zone.clone()).ok()?;
+        Some(Millis(there.timestamp().as_millisecond()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_read_as_it_was_written() {
+        let settings = Settings { zone: TimeZone::fixed(jiff::tz::offset(2)), ..Settings::plain() };
+        let format = "%a %b %e %H:%M:%S %Y";
+        for (text, at) in
+            [("Fri Nov 20 23:19:28 2026", 1_795_209_568_000), ("Fri Nov 6 03:09:08 2026", 1_793_927_348_000)]
+        {
+            assert_eq!(settings.read_local(format, text), Some(Millis(at)), "{text}");
+        }
+        let again = settings.local(Millis(1_795_209_568_000)).strftime(format).to_string();
+        assert_eq!(again, "Fri Nov 20 23:19:28 2026");
+        for wrong in [
+            "",
+            "Fri Nov 31 23:19:28 2026",
+            "Mon Nov 20 23:19:28 2026",
+            "Fre Nov 20 23:19:28 2026",
+            "a b c d e",
+        ] {
+            assert_eq!(settings.read_local(format, wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_network_contains_its_addresses_and_no_others() {

@@ -1,6 +1,6 @@
 //! How an entry reads on a wire that has no word for it: lines of plain text.
 
-use chinwag_protocol::{Attachment, CallEnd, CallMedia, Entry, Event, LogId, UserId};
+use chinwag_protocol::{Attachment, CallEnd, CallMedia, Entry, Event, LogId, Millis, UserId};
 
 /// What an entry says to a person, each part on a line of its own on the wire; empty if it is not worth a line.
 ///
@@ -21,6 +21,14 @@ pub fn lines(entry: &Entry, web: &str, name: impl Fn(UserId) -> String) -> Vec<S
         }
         Event::CallEnded { reason, .. } => vec![format!("[call] {}", end(*reason))],
         _ => Vec::new(),
+    }
+}
+
+/// When an entry was written, by its sender's clock; else when it was recorded, by ours.
+pub fn written_at(entry: &Entry) -> Millis {
+    match &entry.event {
+        Event::Message(body) => body.sent_at.unwrap_or(entry.at),
+        _ => entry.at,
     }
 }
 
@@ -59,7 +67,7 @@ fn end(reason: CallEnd) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use chinwag_protocol::{ConversationId, FileId, MessageBody, Millis, Seq};
+    use chinwag_protocol::{ConversationId, FileId, MessageBody, Seq};
 
     use super::*;
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::words::{self, DATAGRAM_MAX, Heard, NUMBERS};
+use super::words::{self, DATAGRAM_MAX, Heard, MARK_BYTES, NUMBERS};
 
 /// "Timeout 500 ms, up to 5 sends."
 const AGAIN: Duration = Duration::from_millis(500);
@@ -81,6 +81,15 @@ struct Waiting {
     bytes: Vec<u8>,
     tries: u32,
     again_at: Duration,
+}
+
+impl Waiting {
+    /// Whether an acknowledgement can be that of this message. One with another number is a late copy of an earlier
+    /// one's; an old program puts no number on it.
+    fn is_answered_by(&self, acknowledgement: &[u8]) -> bool {
+        let mark = words::mark_of(acknowledgement);
+        mark.is_empty() || mark == words::mark_of(&self.bytes)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +256,7 @@ impl Client {
         };
         let (address, online) = (row.address, row.online);
         // As long as it can get, so that the way through the server is open too.
-        if self.saving(name, text, now).len() > DATAGRAM_MAX || text.contains('\0') {
+        if self.saving(name, text, now).len() + MARK_BYTES > DATAGRAM_MAX || text.contains('\0') {
             return self.line("[Wrong Input]");
         }
         if address != self.server && !online {
@@ -270,7 +279,7 @@ impl Client {
     /// "No ack from a peer: the sender gives the message to the server to store."
     fn save(&mut self, name: &str, text: &str, now: &Now) {
         self.line(format!("[No ACK from {name}, message sent to server. ]"));
-        let saving = self.saving(name, text, now);
+        let saving = self.saving(name, text, now) + &self.number();
         self.send(What::Saved { name: name.to_owned() }, self.server, saving, now.at);
     }
 
@@ -322,13 +331,19 @@ impl Client {
                     What::Direct { name: to, .. } | What::Relayed { name: to } => to == name,
                     _ => false,
                 };
-                if self.waiting.as_ref().is_some_and(|waiting| waiting.to == from && expects(&waiting.what)) {
-                    self.waiting = None;
+                if self
+                    .waiting
+                    .as_ref()
+                    .is_some_and(|waiting| waiting.to == from && waiting.is_answered_by(bytes))
+                    && self.settle(expects)
+                {
                     self.line(format!("[Message received by {name}]"));
                 }
             }
             // Everything else only the server says.
             _ if from != self.server => {}
+            Heard::Saved | Heard::Grouped | Heard::Nobody(_)
+                if self.waiting.as_ref().is_some_and(|waiting| !waiting.is_answered_by(bytes)) => {}
             Heard::Channel(line) => self.channel(from, bytes, line, now),
             heard => self.told(&heard),
         }
@@ -449,15 +464,18 @@ impl Client {
             self.line(format!("{author}: {text}"));
         }
         if copy != Some(Copy::Old) {
-            let mark = if is_server { self.number() } else { String::new() };
-            let bytes = format!("ack_on [Message received by {}]{mark}", self.name).into_bytes();
-            self.out.push_back(Output::Send { to: from, bytes });
+            let mut answer = format!("ack_on [Message received by {}]", self.name).into_bytes();
+            match is_server {
+                true => answer.extend(self.number().bytes()),
+                false => answer.extend(words::mark_of(bytes)),
+            }
+            self.out.push_back(Output::Send { to: from, bytes: answer });
         }
     }
 
     /// Whether this came before, and is only said again.
     fn copy(&mut self, from: SocketAddr, bytes: &[u8], now: &Now) -> Option<Copy> {
-        let marked = words::is_marked(bytes);
+        let marked = !words::mark_of(bytes).is_empty();
         let is_latest =
             |at: usize, recent: &VecDeque<Came>| !recent.iter().skip(at + 1).any(|later| later.from == from);
         let found = self.recent.iter().rposition(|came| {

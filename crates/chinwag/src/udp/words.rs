@@ -11,6 +11,9 @@ pub(super) const DATAGRAM_MAX: usize = 2_048;
 /// Numbers at the end of a datagram, before they start again.
 pub(super) const NUMBERS: u32 = 16;
 
+/// How long such a number is.
+pub(super) const MARK_BYTES: usize = 4;
+
 /// What somebody says to the client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Heard<'a> {
@@ -90,12 +93,12 @@ fn some(text: &str) -> Option<&str> {
 
 /// The white space that a number is written as.
 pub(super) fn mark(number: u32) -> String {
-    (0..4).map(|bit| if number >> bit & 1 == 0 { ' ' } else { '\t' }).collect()
+    (0..MARK_BYTES).map(|bit| if number >> bit & 1 == 0 { ' ' } else { '\t' }).collect()
 }
 
-/// Whether a datagram ends with a number.
-pub(super) fn is_marked(datagram: &[u8]) -> bool {
-    datagram.last().is_some_and(u8::is_ascii_whitespace)
+/// The number at the end of a datagram; empty if there is none.
+pub(super) fn mark_of(datagram: &[u8]) -> &[u8] {
+    &datagram[datagram.trim_ascii_end().len()..]
 }
 
 #[cfg(test)]
@@ -137,8 +140,8 @@ mod tests {
     fn numbers_at_the_end_differ() {
         let marks: std::collections::BTreeSet<String> = (0..NUMBERS).map(mark).collect();
         assert_eq!(marks.len(), 16);
-        assert!(marks.iter().all(|mark| is_marked(mark.as_bytes()) && mark.trim().is_empty()));
-        assert!(!is_marked(b"send y hi x"));
+        assert!(marks.iter().all(|mark| mark_of(format!("send y hi x{mark}").as_bytes()) == mark.as_bytes()));
+        assert!(mark_of(b"send y hi x").is_empty());
     }
 
     /// No datagram panics.

@@ -1,8 +1,8 @@
 //! What a client is told: entries and presence as tags.
 
 use chinwag_protocol::{
-    Attachment, ConversationChange, Entry, Event, LogId, MessageBody, Millis, Posting, Presence, Role,
-    ServerSignal, UserId,
+    Attachment, ConversationChange, Entry, Event, LogId, MessageBody, Posting, Presence, Role, ServerSignal,
+    UserId,
 };
 use serde_json::Value;
 
@@ -165,7 +165,7 @@ impl Session {
             ("sender", place.id(entry.by, shared).into()),
             ("recipient", recipient.into()),
             ("id", name_of(entry).into()),
-            ("date_time", written_at(entry).0.into()),
+            ("date_time", words::written_at(entry).0.into()),
             ("server_date_time", entry.at.0.into()),
         ])
     }
@@ -400,13 +400,5 @@ fn name_of(entry: &Entry) -> String {
         (Some(own), _) => own.to_owned(),
         (None, LogId::Conversation(id)) => chat_name(id, entry.seq),
         (None, _) => entry.seq.to_string(),
-    }
-}
-
-/// When an entry was written, by its sender's clock; else when it was recorded, by ours.
-fn written_at(entry: &Entry) -> Millis {
-    match &entry.event {
-        Event::Message(body) => body.sent_at.unwrap_or(entry.at),
-        _ => entry.at,
     }
 }

@@ -202,12 +202,13 @@ impl Peer {
                 let posted = Posted::new(to, text, Answers { stored, nobody: None }, heard);
                 self.message(from, posted, now, shared);
             }
-            Said::Save { from, to, text } => {
+            Said::Save { from, to, date, text } => {
                 let stored = "ack_off [Messages received by the server and saved]".to_owned();
                 let nobody = self.table.knows(to).then(|| format!("Error [Client {to} exits!!!]"));
                 let text = text.to_owned();
                 let mut posted = Posted::new(to, text, Answers { stored, nobody }, heard);
                 posted.digest = Some(wire::digest(bytes));
+                posted.sent_at = shared.desk.settings.read_local(wire::DATE, &date);
                 self.message(from, posted, now, shared);
             }
             Said::SendAll { text, from } => self.send_all(from, text, heard, now, shared),

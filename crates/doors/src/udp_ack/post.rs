@@ -1,6 +1,6 @@
 //! Messages from one address: to somebody, through the server or to be kept, and to all.
 
-use chinwag_protocol::{Command, ConversationId, Kind, Query, Refused, UserId};
+use chinwag_protocol::{Command, ConversationId, Kind, Millis, Query, Refused, UserId};
 
 use super::{
     DOOR, EVERYONE, Shared,
@@ -16,6 +16,8 @@ pub(super) struct Posted {
     heard: Vec<u8>,
     /// What the wire itself names the message by.
     pub(super) digest: Option<String>,
+    /// When it was written, by its sender's clock.
+    pub(super) sent_at: Option<Millis>,
 }
 
 /// What is answered to a message.
@@ -28,7 +30,7 @@ pub(super) struct Answers {
 
 impl Posted {
     pub(super) fn new(to: &str, text: String, answers: Answers, heard: Vec<u8>) -> Self {
-        Self { to: to.to_owned(), text, answers, heard, digest: None }
+        Self { to: to.to_owned(), text, answers, heard, digest: None, sent_at: None }
     }
 }
 
@@ -79,7 +81,11 @@ impl Peer {
             None => format!("{DOOR}-{}-{}", place.seat.session, place.posts),
         };
         let doing = Doing::Post { answers: posted.answers, heard: posted.heard };
-        self.ask(doing, post(conversation, client_id, posted.text), shared);
+        let mut question = post(conversation, client_id, posted.text);
+        if let Question::Command(Command::Post { sent_at, .. }) = &mut question {
+            *sent_at = posted.sent_at;
+        }
+        self.ask(doing, question, shared);
     }
 
     /// "The answer `Error [Client ...]` only if the receiver does not exist."

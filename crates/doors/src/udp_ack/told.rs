@@ -11,7 +11,7 @@ use super::{
     EVERYONE, News, Shared,
     peer::{Doing, Peer, Push},
     table::Addresses,
-    wire::datagram,
+    wire::{DATE, datagram},
 };
 use crate::{Mode, Moment, Question, Seat, words};
 
@@ -222,10 +222,10 @@ fn live(
     }
 }
 
-/// "`offline_message SENDER: DATE text`" or "`offline_message Channel-Message: SENDER: DATE text`".
+/// "Stored with the sender's date as text": "`offline_message SENDER: DATE text`" or "`offline_message Channel-Message: SENDER: DATE text`".
 fn stored(seat: &Seat, conversation: ConversationId, entry: &Entry, text: &str, shared: &Shared) -> Vec<u8> {
     let author = shared.desk.people.handle(entry.by);
-    let date = shared.desk.settings.local(entry.at).strftime("%a %b %e %H:%M:%S %Y").to_string();
+    let date = shared.desk.settings.local(words::written_at(entry)).strftime(DATE).to_string();
     let first = match group(seat, conversation) {
         Some(group) => format!("offline_message Channel-Message: {author}: {date} {group}"),
         None => format!("offline_message {author}: {date} "),

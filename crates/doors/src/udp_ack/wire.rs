@@ -11,7 +11,8 @@ pub(super) const DATAGRAM_MAX: usize = 2_048;
 
 const CUT: &str = " [...]";
 
-/// The words of a date, "as in `Fri Nov 20 23:19:28 2026`".
+/// A date, "as in `Fri Nov 20 23:19:28 2026`", and its words.
+pub(super) const DATE: &str = "%a %b %e %H:%M:%S %Y";
 const DATE_WORDS: usize = 5;
 
 /// What a client says.
@@ -42,6 +43,7 @@ pub(super) enum Said<'a> {
     Save {
         from: &'a str,
         to: &'a str,
+        date: String,
         text: &'a str,
     },
     /// "`ack_on [Message received by RECEIVER]`" or "`ack_channel [...]`".
@@ -79,10 +81,11 @@ pub(super) fn read(datagram: &[u8]) -> Option<Said<'_>> {
         "save_message" => {
             let (from, rest) = first(rest)?;
             let (to, mut rest) = first(rest)?;
-            for _ in 0..DATE_WORDS {
-                (_, rest) = first(rest)?;
+            let mut date = [""; DATE_WORDS];
+            for word in &mut date {
+                (*word, rest) = first(rest)?;
             }
-            Said::Save { from, to, text: some(rest.trim_end())? }
+            Said::Save { from, to, date: date.join(" "), text: some(rest.trim_end())? }
         }
         "ack_on" | "ack_channel" => Said::Received,
         _ => return None,
@@ -155,12 +158,12 @@ mod tests {
         assert_eq!(read(b"send y hello x"), Some(Said::Send { to: "y", text: "hello", from: "x" }));
         assert_eq!(
             read(b"save_message y x Fri Nov 20 23:19:28 2026 off1"),
-            Some(Said::Save { from: "y", to: "x", text: "off1" })
+            Some(Said::Save { from: "y", to: "x", date: "Fri Nov 20 23:19:28 2026".into(), text: "off1" })
         );
         // A day of one digit is set off by two spaces.
         assert_eq!(
             read(b"save_message y x Fri Nov  6 23:19:28 2026 off  1 \t"),
-            Some(Said::Save { from: "y", to: "x", text: "off  1" })
+            Some(Said::Save { from: "y", to: "x", date: "Fri Nov 6 23:19:28 2026".into(), text: "off  1" })
         );
         assert_eq!(read(b"send_all [x]: send z"), Some(Said::SendAll { text: "[x]: send", from: "z" }));
         assert_eq!(read(b"ack_on [Message received by y]"), Some(Said::Received));

@@ -140,10 +140,10 @@ fn a_message_goes_from_client_to_client() {
         ("601ms", &[]),
         ("peer> send x hi you y", &["y: hi you", "peer< ack_on [Message received by x]"]),
         // With a number it is another one, however soon, or a copy, however late.
-        ("peer> send x ok y ", &["y: ok", "peer< ack_on [Message received by x]"]),
-        ("peer> send x ok y\t", &["y: ok", "peer< ack_on [Message received by x]"]),
+        ("peer> send x ok y ", &["y: ok", "peer< ack_on [Message received by x]_"]),
+        ("peer> send x ok y\t", &["y: ok", "peer< ack_on [Message received by x]^"]),
         ("2000ms", &[]),
-        ("peer> send x ok y\t", &["peer< ack_on [Message received by x]"]),
+        ("peer> send x ok y\t", &["peer< ack_on [Message received by x]^"]),
         ("peer> send x ok y ", &[]),
         // Whoever is not where the table says is not who he says he is.
         ("other> send x forged y", &[]),
@@ -161,7 +161,7 @@ fn what_a_peer_does_not_acknowledge_the_server_stores() {
             "1ms",
             &[
                 "[No ACK from y, message sent to server. ]",
-                "server< save_message x y Fri Nov 20 23:19:28 2026 off1",
+                "server< save_message x y Fri Nov 20 23:19:28 2026 off1_^__",
             ],
         ),
         // The peer's acknowledgement comes late: the server has it by now.
@@ -176,7 +176,7 @@ fn what_a_peer_does_not_acknowledge_the_server_stores() {
             "send y off2",
             &[
                 "[No ACK from y, message sent to server. ]",
-                "server< save_message x y Fri Nov 20 23:19:28 2026 off2",
+                "server< save_message x y Fri Nov 20 23:19:28 2026 off2^^__",
             ],
         ),
         ("server> Error [Client z exits!!!]", &[]),
@@ -229,6 +229,21 @@ fn messages_to_all_go_through_the_server() {
         ),
         ("server> Channel-Message z: one: two", &["server< ack_channel [Message received by x]__^_"]),
         ("peer> Channel-Message z: forged", &[]),
+    ]);
+}
+
+#[test]
+fn a_late_copy_of_an_acknowledgement_is_not_that_of_the_next_message() {
+    Bench::online().all(&[
+        ("send_all again", &["server< send_all again x^___"]),
+        ("500ms", &["server< send_all again x^___"]),
+        ("server> ack_group [Message received by Server.]\t   ", &["[Message received by Server.]"]),
+        ("send_all again", &["server< send_all again x_^__"]),
+        ("server> ack_group [Message received by Server.]\t   ", &[]),
+        ("server> ack_group [Message received by Server.] \t  ", &["[Message received by Server.]"]),
+        ("send y hi", &["peer< send y hi x^^__"]),
+        ("peer> ack_on [Message received by y] \t  ", &[]),
+        ("peer> ack_on [Message received by y]\t\t  ", &["[Message received by y]"]),
     ]);
 }
 
