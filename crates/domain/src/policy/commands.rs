@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Attach, CallMedia, Command, ConversationChange, ConversationId, FileId, InviteId, Kind, Posting,
-    ProfileChange, Refused, Reply, Role, Seq, ServerChange, Settings, UserId, UserKind,
+    Attach, CallMedia, Command, ConversationChange, ConversationId, FileId, InviteId, Kind, NewAvatar,
+    Posting, ProfileChange, Refused, Reply, Role, Seq, ServerChange, Settings, UserId, UserKind,
 };
 
 use super::{Action, Grounds, Verdict, Who, permit};
@@ -255,9 +255,14 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
             all
         }
         Action::Change => {
-            let change = ConversationChange { topic: Some("new".into()), ..ConversationChange::default() };
-            let change = |conversation| Command::ChangeConversation { conversation, change: change.clone() };
-            vec![(change(id), change(NOWHERE))]
+            let none = ConversationChange::default;
+            let topic = ConversationChange { topic: Some("new".into()), ..none() };
+            let avatar = ConversationChange { avatar: Some(NewAvatar { file: Some(FILE) }), ..none() };
+            let change = |change: ConversationChange| {
+                let of = |conversation| Command::ChangeConversation { conversation, change: change.clone() };
+                (of(id), of(NOWHERE))
+            };
+            vec![change(topic), change(avatar)]
         }
         Action::Leave => {
             vec![(Command::Leave { conversation: id }, Command::Leave { conversation: NOWHERE })]
@@ -268,6 +273,7 @@ fn in_a_scene(cast: &Cast, scene: &Scene, who: Who, action: Action) -> Vec<(Comm
 
 /// The commands that are this action towards the server, with the same about a user who does not exist.
 fn on_the_server(cast: &Cast, action: Action) -> Vec<(Command, Option<Command>)> {
+    let avatar = Some(NewAvatar { file: Some(FILE) });
     let on = |command: fn(UserId) -> Command| (command(cast.other), Some(command(NOBODY)));
     match action {
         Action::StartDirect => vec![on(|user| Command::OpenDirect { user })],
@@ -278,6 +284,7 @@ fn on_the_server(cast: &Cast, action: Action) -> Vec<(Command, Option<Command>)>
         ],
         Action::OwnProfile => vec![
             (Command::ChangeProfile(ProfileChange { hue: Some(7), ..ProfileChange::default() }), None),
+            (Command::ChangeProfile(ProfileChange { avatar, ..ProfileChange::default() }), None),
             on(|user| Command::AddContact { user }),
             on(|user| Command::RemoveContact { user }),
             on(|user| Command::Block { user }),
