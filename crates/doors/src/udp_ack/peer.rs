@@ -130,6 +130,9 @@ impl Peer {
                 return;
             }
             bytes = plain.as_bytes().to_vec();
+        } else {
+            // A late copy of this is not taken for the answer to what is said next.
+            bytes.extend(wire::mark_of(heard));
         }
         if let Some(recent) = self.recent.iter_mut().find(|recent| recent.datagram == heard) {
             recent.answer = Some(bytes.clone());

@@ -126,6 +126,11 @@ pub(super) fn is_marked(datagram: &[u8]) -> bool {
     datagram.last().is_some_and(u8::is_ascii_whitespace)
 }
 
+/// That white space.
+pub(super) fn mark_of(datagram: &[u8]) -> &[u8] {
+    &datagram[datagram.trim_ascii_end().len()..]
+}
+
 /// The white space that a number is written as; every sixteenth is the same.
 pub(super) fn mark(number: u32) -> String {
     (0..4).map(|bit| if number >> bit & 1 == 0 { ' ' } else { '\t' }).collect()
