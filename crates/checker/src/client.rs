@@ -83,6 +83,8 @@ pub(crate) struct Progress {
 /// A message as it is asked for, the same each time.
 #[derive(Clone)]
 struct Message {
+    /// In the order in which its author wrote them.
+    number: u64,
     conversation: u32,
     client_id: String,
     text: String,
@@ -256,6 +258,8 @@ impl Client {
                 self.link.again.push_back(message);
             }
         }
+        // A server that goes down refuses what comes in before it answers what it has.
+        self.link.again.make_contiguous().sort_by_key(|message| message.number);
     }
 
     fn send(&mut self, frame: &ClientFrame) {
@@ -279,7 +283,7 @@ impl Client {
     }
 
     fn post(&mut self, message: Message, probe: bool) {
-        let Message { conversation, client_id, text, reply_to } = message.clone();
+        let Message { conversation, client_id, text, reply_to, .. } = message.clone();
         let seen = self.position(conversation);
         let op = Op::Post { conversation, client_id: client_id.clone(), body_hash: hash(&text), seen };
         let conversation = ConversationId(conversation);
@@ -357,7 +361,8 @@ impl Client {
         let answered = self.link.others.iter().rev().find(|(place, _)| *place == conversation).copied();
         let reply_to =
             answered.filter(|_| !self.world.plain && self.random.per_mille(100)).map(|(_, seq)| Seq(seq));
-        self.post(Message { conversation, client_id, text, reply_to }, false);
+        let number = self.link.posts;
+        self.post(Message { number, conversation, client_id, text, reply_to }, false);
     }
 
     fn one_said(&mut self) -> Option<(Message, u32)> {
