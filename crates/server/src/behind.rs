@@ -169,13 +169,25 @@ impl Behind {
 
     /// What was wanted has been read: puts it among the frames to write, behind the answers that are there. If it
     /// answers `true`, the hub is to tell cursors again.
+    ///
+    /// Where a page does not go on from what the client has, he left and came in again meanwhile, and may not see what
+    /// was between. That he did stands in his own log, perhaps in an entry that waits in the outbox: the page is read
+    /// again after it.
     #[must_use]
-    pub fn found(&mut self, found: Found, frames: &mut VecDeque<Bytes>) -> bool {
+    pub fn found(&mut self, found: Found, outbox: &Outbox, frames: &mut VecDeque<Bytes>) -> bool {
         self.is_reading = false;
-        let mut more_of = Vec::new();
+        let (mut more_of, mut puts_off) = (Vec::new(), false);
         for (log, entries, more) in found.pages {
+            let after = self.rest.iter().find(|(other, _)| *other == log).map(|(_, after)| after.next());
             self.rest.retain(|(other, _)| *other != log);
-            let Some(last) = entries.last().map(|entry| entry.seq) else { continue };
+            let (Some(first), Some(last)) = (entries.first(), entries.last().map(|entry| entry.seq)) else {
+                continue;
+            };
+            if after.is_some_and(|next| next != first.seq) {
+                outbox.missing(log, first.seq);
+                puts_off = true;
+                continue;
+            }
             frames.extend(entries.into_iter().map(|entry| frame(&ServerFrame::Entry(entry))));
             self.on_their_way.push((log, last));
             if more {
@@ -183,7 +195,7 @@ impl Behind {
             }
         }
         self.rest.splice(..0, more_of);
-        let Some(cursors) = found.cursors else { return false };
+        let Some(cursors) = found.cursors.filter(|_| !puts_off) else { return false };
         self.cursors = false;
         let signals = cursors.into_iter().map(|moved| ServerFrame::Signal(ServerSignal::Cursor(moved)));
         frames.extend(signals.map(|signal| frame(&signal)));
@@ -262,10 +274,34 @@ mod tests {
         answer(&outbox);
         assert_eq!(written(&mut behind, &outbox, &mut frames), ["answer", "answer"]);
         let pages = vec![(LOG, vec![entry(LOG, 3), entry(LOG, 4)], false)];
-        assert!(behind.found(Found { pages, cursors: Some(vec![cursor()]) }, &mut frames));
+        assert!(behind.found(Found { pages, cursors: Some(vec![cursor()]) }, &outbox, &mut frames));
         let all = ["c1 3", "c1 4", "cursor", "caught up", "c1 5", "c2 7"];
         assert_eq!(written(&mut behind, &outbox, &mut frames), all, "each once");
         assert!(!behind.is_catching_up());
+    }
+
+    #[test]
+    fn whoever_came_in_again_hears_of_it_before_what_was_said_since() {
+        let (outbox, mut behind, mut frames) = (Outbox::default(), Behind::resumed(), VecDeque::new());
+        let own = LogId::User(UserId(1));
+        outbox.missing(LOG, Seq(3));
+        let _ = read(behind.next(&outbox, &mut frames, 1, 1024));
+        publish(&outbox, own, 5);
+        publish(&outbox, LOG, 9);
+        let pages = vec![(LOG, vec![entry(LOG, 9)], false)];
+        assert!(!behind.found(Found { pages, cursors: Some(vec![cursor()]) }, &outbox, &mut frames));
+        for told in ["u1 5", "c1 9"] {
+            assert!(matches!(behind.next(&outbox, &mut frames, 1, 1024), Step::Write));
+            let frame = frames.pop_front().unwrap();
+            let Ok(ServerFrame::Entry(entry)) = serde_json::from_slice(ws::text_of(&frame)) else { panic!() };
+            assert_eq!(format!("{} {}", entry.log, entry.seq), told);
+        }
+        let wanted = read(behind.next(&outbox, &mut frames, 1, 1024));
+        assert_eq!(
+            (wanted.logs, wanted.cursors),
+            (vec![(LOG, Seq(8))], true),
+            "nobody who was away misses it"
+        );
     }
 
     #[test]
@@ -275,7 +311,7 @@ mod tests {
         outbox.missing(OTHER, Seq(1));
         let _ = read(behind.next(&outbox, &mut frames, 1, 1024));
         let pages = vec![(LOG, vec![entry(LOG, 1)], true)];
-        assert!(!behind.found(Found { pages, cursors: None }, &mut frames));
+        assert!(!behind.found(Found { pages, cursors: None }, &outbox, &mut frames));
         frames.clear();
         let wanted = read(behind.next(&outbox, &mut frames, 1, 1024));
         assert_eq!(
@@ -298,7 +334,11 @@ mod tests {
         frames.clear();
         let wanted = read(behind.next(&outbox, &mut frames, 1, 1024));
         assert!(wanted.logs.is_empty() && wanted.cursors);
-        assert!(behind.found(Found { pages: Vec::new(), cursors: Some(vec![cursor()]) }, &mut frames));
+        assert!(behind.found(
+            Found { pages: Vec::new(), cursors: Some(vec![cursor()]) },
+            &outbox,
+            &mut frames
+        ));
         assert_eq!(written(&mut behind, &outbox, &mut frames), ["cursor"]);
     }
 }

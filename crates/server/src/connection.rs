@@ -209,7 +209,7 @@ impl Link {
                 found = done(&mut reading), if reading.is_some() && self.sending.is_empty() => {
                     reading = None;
                     self.wrote_at = Instant::now();
-                    if behind.found(found?, self.sending.pieces()) {
+                    if behind.found(found?, &outbox, self.sending.pieces()) {
                         drop(held.take());
                     }
                 }

@@ -417,7 +417,7 @@ impl Link {
             && let Some(found) = self.reading.as_ref().and_then(|reading| take(&reading.found))
         {
             self.reading = None;
-            if self.behind.found(found?, &mut self.sending) {
+            if self.behind.found(found?, &self.outbox, &mut self.sending) {
                 self.release_cursors(around);
             }
             moved = true;
