@@ -96,6 +96,8 @@ impl Server {
         let listener = bind(config.listen).await?;
         let address =
             listener.local_addr().map_err(|cause| StartError::Listen { address: config.listen, cause })?;
+        // Who is told where this server is, in a link to a file for example, is told its real port.
+        let config = Config { listen: address, ..config };
         let metrics_listener = match config.metrics {
             Some(address) => Some(bind(address).await?),
             None => None,

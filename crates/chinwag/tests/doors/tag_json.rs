@@ -170,7 +170,8 @@ fn files(opened: &Opened, ade: &mut Program, bee: &mut Program, cid: &Person, te
     native(home.path(), opened, &["send", "--to", "#tea", "--file", &path("small.txt")]);
     starting(bee, "FILE GROUP cid tea \"\" small.txt 8/8 ");
     native(home.path(), opened, &["send", "--to", "#tea", "--file", &path("large.txt")]);
-    starting(bee, "TEXT GROUP cid tea \"[file] large.txt (524.2 kB) http://");
+    let link = format!("http://{}/api/files/", opened.server.address);
+    starting(bee, &format!("TEXT GROUP cid tea \"[file] large.txt (524.2 kB) {link}"));
 }
 
 /// A call rings, is taken, carries frames, and ends.
