@@ -260,8 +260,7 @@ impl Site {
     /// A request of the door itself.
     async fn plain(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let header =
-            |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| parts.headers.get(name).map(text);
         let body = match timeout(REQUEST_WITHIN, Limited::new(body, BODY_BYTES_MAX).collect()).await {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -318,6 +317,13 @@ struct Answered<'a> {
     body: &'a RawValue,
 }
 
+/// The text of a header. Programs of this wire put names there as they are: some as UTF-8, some, such as Python's, one
+/// byte for each of the first 256 letters.
+fn text(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    str::from_utf8(bytes).map_or_else(|_| bytes.iter().copied().map(char::from).collect(), str::to_owned)
+}
+
 /// Asks the door on a link of the request's own, which is told no entries: nobody would read them.
 async fn ask(gate: Arc<Gate>, peer: SocketAddr, asked: Vec<u8>) -> Option<Vec<u8>> {
     let line = gate.open(peer, None);
@@ -357,4 +363,18 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     origin.is_none_or(|(_, authority)| Some(authority) != host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_header_is_read_in_either_way_of_writing_it() {
+        for bytes in ["J\u{fc}rgen".as_bytes(), b"J\xfcrgen"] {
+            let value = HeaderValue::from_bytes(bytes).expect("bytes of a header");
+            assert_eq!(text(&value), "J\u{fc}rgen");
+        }
+        assert_eq!(text(&HeaderValue::from_static("Lisa")), "Lisa");
+    }
 }
