@@ -42,7 +42,10 @@ impl Peer {
         let users: Vec<_> = users.filter(|user| !user.inactive && user.kind != UserKind::Bot).collect();
         for user in &users {
             let address = addresses.get(&user.id).copied();
-            self.tell_here(user.id, address, shared);
+            // Of whom the client knows already, and who is not here, only that is news.
+            if address.is_some() || !self.table.knows(&shared.desk.people.handle(user.id)) {
+                self.tell_here(user.id, address, shared);
+            }
             // "For an offline peer follow it with `offline X`": those of other clients until they are heard of.
             if address.is_none() {
                 self.tell_gone(user.id, shared);
