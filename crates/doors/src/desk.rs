@@ -152,9 +152,29 @@ pub(crate) fn post(conversation: ConversationId, client_id: String, text: impl I
     })
 }
 
+/// A text with its control characters as the symbols that stand for them. Nobody may say such a character, and these
+/// wires have no words to tell their user so: what he typed would be lost.
+pub(crate) fn shown(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\t' => c,
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
+        '\u{7f}' => '\u{2421}',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.replace("\r\n", "\n").chars().map(shown).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        let text = "a\r\nb\tc\n\u{1b}[2J\u{7}\r\0\u{7f}\u{85}\u{202e}😀";
+        let expected = "a\nb\tc\n\u{241b}[2J\u{2407}\u{240d}\u{2400}\u{2421}\u{fffd}\u{202e}😀";
+        assert_eq!(shown(text), expected);
+    }
 
     fn desk() -> Desk<char> {
         Desk::new(Settings::plain())

@@ -8,7 +8,7 @@ use super::{
     files::{COMPLETE_WITHIN, Put},
     session::{Aside, Doing, Session},
 };
-use crate::{Moment, Question};
+use crate::{Moment, Question, desk::shown};
 
 impl Session {
     /// Where a message or call goes. `None`: it was refused, or something is looked up first.
@@ -82,7 +82,7 @@ impl Session {
             Some(id) => client_id(&id),
             None => place.next_name(),
         };
-        let text = text.or(chat).unwrap_or_default();
+        let text = shown(&text.or(chat).unwrap_or_default());
         let command = Command::Post {
             conversation,
             client_id,

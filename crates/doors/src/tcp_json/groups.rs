@@ -13,7 +13,11 @@ use super::{
     told::{conversation_of, group_id},
     wire::{Request, frame},
 };
-use crate::{Given, Room, desk::post, people::fold};
+use crate::{
+    Given, Room,
+    desk::{post, shown},
+    people::fold,
+};
 
 /// Entries of history looked at at once.
 const PAGE: u16 = 200;
@@ -227,7 +231,7 @@ impl Session {
         if place.seat.room(conversation).is_none() {
             return;
         }
-        let question = post(conversation, place.client_id(), text.trim_end());
+        let question = post(conversation, place.client_id(), shown(text.trim_end()));
         shared.desk.ask(self.link, Doing::Nothing, question);
     }
 
