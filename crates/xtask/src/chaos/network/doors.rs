@@ -117,7 +117,8 @@ impl Wire {
                 (tag(&json!({"ACTION": "ADD", "TYPE": "CONTACT", "user_id": "chinwag", "ID": id})), id)
             }
             Self::PipeLine => (format!("MSG|{who}|chinwag|text {number}\n").into_bytes(), "0|".to_owned()),
-            Self::UdpAck => (format!("send_all text {number} {who}").into_bytes(), "ack_group".to_owned()),
+            // Not to all: a conversation that everybody floods is slow for all who speak there.
+            Self::UdpAck => (format!("send chinwag text {number} {who}").into_bytes(), "ack_on".to_owned()),
             Self::SocketIo => (get(&format!("/get_contacts_list/{who}")), "currently_online".to_owned()),
         }
     }
@@ -258,11 +259,13 @@ impl Regulars {
     }
 
     /// What was measured since the last time.
-    fn lap(&self) -> Vec<(Wire, Times)> {
+    fn lap(&self) -> Vec<(Wire, usize, Times)> {
         let take = |times: &Mutex<Vec<Duration>>| {
-            Times::of(std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner)))
+            let all = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
+            (all.len(), Times::of(all))
         };
-        self.times.iter().map(|(wire, times)| (*wire, take(times))).collect()
+        let times = self.times.iter().map(|(wire, times)| (*wire, take(times)));
+        times.map(|(wire, (count, times))| (wire, count, times)).collect()
     }
 }
 
@@ -451,8 +454,8 @@ pub(super) fn all(bed: &Bed) -> Result<Verdict> {
     let (during, during_at) = (bystanders.lap()?, regulars.lap());
     findings.figure(&format!("{} idle connections, {} MiB taken; ", held.len(), taken.into_inner() >> 20));
     findings.calm(&before, &during);
-    for ((wire, was), (_, is)) in before_at.iter().zip(&during_at) {
-        findings.figure(&format!("{} p50/p99 ms {was} before, {is} during; ", wire.name()));
+    for ((wire, _, was), (_, count, is)) in before_at.iter().zip(&during_at) {
+        findings.figure(&format!("{} p50/p99 ms {was} before, {is} during ({count}); ", wire.name()));
         findings.check(!is.worse(*was), format!("others at {} have to wait", wire.name()));
     }
     for lost in regulars.lost.lock().unwrap_or_else(PoisonError::into_inner).iter() {
