@@ -16,6 +16,7 @@ use chinwag_protocol::{ConversationId, FileId, InviteId, LogId, Millis, Seq, Ses
 
 use super::{
     entry::{self, NO_HASH},
+    entry_tail::EntryTail,
     look::{Look, head_of},
     tail::Tail,
 };
@@ -142,6 +143,7 @@ pub(super) struct Remembered<'c> {
     pub(super) look: Look<'c>,
     pub(super) cache: &'c RefCell<Cache>,
     pub(super) tail: &'c RefCell<Tail>,
+    pub(super) entry_tail: &'c RefCell<EntryTail>,
 }
 
 impl Remembered<'_> {

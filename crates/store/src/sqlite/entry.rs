@@ -27,12 +27,29 @@ const MESSAGE: i64 = 8;
 macro_rules! select_entries {
     ($rest:literal) => {
         concat!(
-            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entry ",
+            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entries ",
             $rest
         )
     };
 }
 pub(super) use select_entries;
+
+/// The same of those that are at their places: quicker where [`are_placed`] says that there are no others.
+macro_rules! select_placed {
+    ($rest:literal) => {
+        concat!(
+            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entry ",
+            $rest
+        )
+    };
+}
+pub(super) use select_placed;
+
+/// Whether none of the entries between two keys stands in the tail.
+pub(super) fn are_placed(conn: &Connection, first: i64, last: i64) -> rusqlite::Result<bool> {
+    let sql = "SELECT NOT EXISTS (SELECT 1 FROM entry_tail WHERE key >= ? AND key <= ?)";
+    conn.prepare_cached(sql)?.query_row((first, last), |row| row.get(0))
+}
 
 /// An entry with what the row holds beside it.
 #[derive(Clone, Debug)]
@@ -173,8 +190,23 @@ fn check_of_erased(hash: &[u8], body: &[u8]) -> Hash {
     truncated(check)
 }
 
+/// Which table an entry is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Into {
+    /// Its place among the others of its log.
+    Place,
+    /// Behind whatever was written last.
+    Tail,
+}
+
 /// Writes an entry after the one whose hash is `prev`; answers its own hash.
-pub(super) fn write(conn: &Connection, entry: &Entry, messages: u32, prev: &Hash) -> Known<Hash> {
+pub(super) fn write(
+    conn: &Connection,
+    into: Into,
+    entry: &Entry,
+    messages: u32,
+    prev: &Hash,
+) -> Known<Hash> {
     check_id(entry.log)?;
     let failed = |error: rusqlite::Error| {
         Failed::new(format!("cannot write entry {} of log {}", entry.seq, entry.log), error)
@@ -208,7 +240,11 @@ pub(super) fn write(conn: &Connection, entry: &Entry, messages: u32, prev: &Hash
         ValueRef::Blob(&hash),
     ];
     let insert = || {
-        let mut statement = conn.prepare_cached("INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,NULL)")?;
+        let sql = match into {
+            Into::Place => "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
+            Into::Tail => "INSERT INTO entry_tail VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
+        };
+        let mut statement = conn.prepare_cached(sql)?;
         for (index, value) in values.iter().enumerate() {
             statement.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(*value))?;
         }
@@ -227,7 +263,7 @@ pub(super) fn erase(conn: &Connection, log: LogId, seq: Seq) -> Known<()> {
     let failed =
         |error: rusqlite::Error| Failed::new(format!("cannot erase entry {seq} of log {log}"), error);
     let (body, digest): (Vec<u8>, Option<Vec<u8>>) = conn
-        .prepare_cached("SELECT body, digest FROM entry WHERE key = ?")
+        .prepare_cached("SELECT body, digest FROM entries WHERE key = ?")
         .and_then(|mut statement| statement.query_row([key(log, seq)], |row| Ok((row.get(0)?, row.get(1)?))))
         .map_err(failed)?;
     let original: Vec<u8> = match digest {
@@ -238,9 +274,15 @@ pub(super) fn erase(conn: &Connection, log: LogId, seq: Seq) -> Known<()> {
     let erased = serde_json::to_vec(&stored.entry.event)
         .map_err(|error| Failed::new("cannot encode an event", error))?;
     let digest = [original.as_slice(), &check_of_erased(&stored.hash, &erased)].concat();
-    conn.prepare_cached("UPDATE entry SET body = ?, digest = ? WHERE key = ?")
-        .and_then(|mut statement| statement.execute((erased, digest, key(log, seq))))
-        .map_err(failed)?;
+    // While it is being moved, it stands in both.
+    for sql in [
+        "UPDATE entry SET body = ?, digest = ? WHERE key = ?",
+        "UPDATE entry_tail SET body = ?, digest = ? WHERE key = ?",
+    ] {
+        conn.prepare_cached(sql)
+            .and_then(|mut statement| statement.execute((&erased, &digest, key(log, seq))))
+            .map_err(failed)?;
+    }
     Ok(())
 }
 
@@ -385,6 +427,7 @@ mod tests {
     fn fuzz_stored_entry() {
         let conn = Connection::open_in_memory().unwrap();
         conn.execute_batch(include_str!("../../migrations/sqlite/V1__foundation.sql")).unwrap();
+        conn.execute_batch(include_str!("../../migrations/sqlite/V4__entry_tail.sql")).unwrap();
         let body = MessageBody { text: "Hello, World".to_owned(), number: 3, ..MessageBody::default() };
         let log = LogId::Conversation(ConversationId(7));
         let entry = Entry {
@@ -395,7 +438,7 @@ mod tests {
             client_id: Some("one".to_owned()),
             event: Event::Message(body),
         };
-        write(&conn, &entry, 3, &NO_HASH).unwrap();
+        write(&conn, Into::Place, &entry, 3, &NO_HASH).unwrap();
         let read_values = |row: &Row<'_>| {
             (0..COLUMNS.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
         };

@@ -10,6 +10,7 @@ mod cache;
 mod checkpoint;
 mod cursors;
 mod entry;
+mod entry_tail;
 mod files;
 mod front;
 mod keep;

@@ -35,10 +35,10 @@ use super::{
 use crate::engine::{self, Clock, Decide};
 
 /// The schema that this binary writes.
-pub const SCHEMA: u32 = 3;
+pub const SCHEMA: u32 = 4;
 
 /// The oldest schema whose binaries may still use what this one writes.
-const COMPAT: u32 = 3;
+const COMPAT: u32 = 4;
 
 /// In the header of the file: what it is. "Chwg".
 const APPLICATION: u32 = 0x4368_7767;
@@ -65,6 +65,8 @@ pub struct Options {
     pub queue: usize,
     /// How many things of each sort the writer remembers.
     pub remember: usize,
+    /// After a batch of so many entries for many logs, those of the next are written one behind the other first.
+    pub busy: usize,
     /// After so many pages the write-ahead log is copied into the database.
     pub checkpoint_pages: u32,
     /// How much disk space is kept in hand for the day when the disk is full.
@@ -85,6 +87,7 @@ impl Options {
             readers: 4,
             queue: engine::QUEUE,
             remember: 200_000,
+            busy: 64,
             checkpoint_pages: 16_000,
             ballast_bytes: 16 * 1024 * 1024,
             pages_max: None,
@@ -182,6 +185,7 @@ pub fn open(options: Options) -> Result<SqliteStore, OpenError> {
         wal_pages,
         last_at,
         remember: options.remember,
+        busy: options.busy,
         checkpoint_pages: options.checkpoint_pages,
     });
     let thread = std::thread::Builder::new().name("writer".into());

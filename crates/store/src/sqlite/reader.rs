@@ -14,7 +14,7 @@ use chinwag_protocol::{ConversationId, Entry, FileId, LogId, Millis, Position, S
 
 use super::{
     cursors::join,
-    entry::{self, NO_HASH, Stored, select_entries},
+    entry::{self, NO_HASH, Stored, select_entries, select_placed},
     look::{Look, call_in, failed, head_of},
     row,
 };
@@ -24,6 +24,10 @@ impl Look<'_> {
     fn at(&self, log: LogId, seq: Seq) -> Known<Option<(Position, Millis)>> {
         let stored = self.stored(log, seq)?;
         Ok(stored.map(|stored| (head_of(Some(&stored)).position, stored.entry.at)))
+    }
+
+    fn are_placed(&self, first: i64, last: i64) -> Known<bool> {
+        entry::are_placed(self.conn, first, last).map_err(failed("cannot find out where entries stand"))
     }
 
     /// The first number in `low..=high` for which `reached` holds; it holds for `high` and from some number on.
@@ -87,12 +91,17 @@ impl Reader for Look<'_> {
     fn all_heads(&self) -> Known<Vec<(LogId, Position)>> {
         // From one log's end to the next: as many steps as there are logs, however long they are.
         let sql = "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM entry
+                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
                 UNION ALL
-                SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
-                WHERE last.key IS NOT NULL
+                SELECT (
+                    SELECT max(key) FROM (
+                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
+                        UNION ALL
+                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
+                    )
+                ) FROM last WHERE last.key IS NOT NULL
             )
-            SELECT e.key, e.messages FROM last CROSS JOIN entry e ON e.key = last.key";
+            SELECT key, (SELECT messages FROM entries e WHERE e.key = last.key) FROM last WHERE key IS NOT NULL";
         // Only where each log ends, not what stands there: one damaged entry must not keep the server from starting.
         // Whoever reads or continues the log verifies it.
         let heads = || -> rusqlite::Result<Vec<(LogId, Position)>> {
@@ -131,8 +140,13 @@ impl Reader for Look<'_> {
     }
 
     fn entries(&self, log: LogId, after: Seq, up_to: Seq, limit: usize) -> Known<Vec<Entry>> {
-        let sql = select_entries!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?");
-        let params = (entry::key(log, after), entry::key(log, up_to), many(limit));
+        let (after_key, up_to) = (entry::key(log, after), entry::key(log, up_to));
+        let sql = if self.are_placed(after_key, up_to)? {
+            select_placed!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")
+        } else {
+            select_entries!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")
+        };
+        let params = (after_key, up_to, many(limit));
         let page = entry::page(self.conn, log, sql, params, PAGE_BYTES)?;
         if let Some(first) = page.first() {
             let key = entry::key(log, first.entry.seq);
@@ -150,9 +164,14 @@ impl Reader for Look<'_> {
     }
 
     fn entries_before(&self, log: LogId, from: Seq, before: Seq, limit: usize) -> Known<Vec<Entry>> {
-        let sql = select_entries!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?");
         // The key with number zero is none of this log's, and belongs to no other.
-        let params = (entry::key(log, from.max(Seq(1))), entry::key(log, before), many(limit));
+        let (from, before) = (entry::key(log, from.max(Seq(1))), entry::key(log, before));
+        let sql = if self.are_placed(from, before)? {
+            select_placed!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?")
+        } else {
+            select_entries!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?")
+        };
+        let params = (from, before, many(limit));
         let mut page = entry::page(self.conn, log, sql, params, PAGE_BYTES)?;
         page.reverse();
         entry::check_chain(&page)?;
@@ -215,9 +234,9 @@ impl Reader for Look<'_> {
         limit: usize,
     ) -> Known<Vec<Seq>> {
         let base = entry::key(LogId::Conversation(conversation), Seq::ZERO);
-        let sql = "SELECT m.* FROM mention m JOIN entry e ON e.key = ?4 + m.seq
-            WHERE m.conversation = ?1 AND m.user = ?2 AND m.seq > ?3 AND e.by <> ?5
-            AND NOT EXISTS (SELECT 1 FROM overlay o WHERE o.key = e.key AND o.deleted = 1)
+        let sql = "SELECT m.* FROM mention m WHERE m.conversation = ?1 AND m.user = ?2 AND m.seq > ?3
+            AND (SELECT by FROM entries WHERE key = ?4 + m.seq) <> ?5
+            AND NOT EXISTS (SELECT 1 FROM overlay o WHERE o.key = ?4 + m.seq AND o.deleted = 1)
             ORDER BY m.seq LIMIT ?6";
         let of = |whom: UserId| {
             let params = (conversation.0, whom.0, after.0, base, user.0, many(limit));
@@ -285,12 +304,17 @@ impl Look<'_> {
     /// When the last entry of all was recorded.
     pub(super) fn last_at(&self) -> Known<Millis> {
         let sql = "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM entry
+                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
                 UNION ALL
-                SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
-                WHERE last.key IS NOT NULL
+                SELECT (
+                    SELECT max(key) FROM (
+                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
+                        UNION ALL
+                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
+                    )
+                ) FROM last WHERE last.key IS NOT NULL
             )
-            SELECT coalesce(max(e.at), 0) FROM last CROSS JOIN entry e ON e.key = last.key";
+            SELECT coalesce(max((SELECT at FROM entries e WHERE e.key = last.key)), 0) FROM last";
         self.conn
             .query_row(sql, [], |row| row.get(0))
             .map(Millis)

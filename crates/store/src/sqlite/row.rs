@@ -18,16 +18,16 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// How many columns it has, the check value not counted.
     pub(super) columns: usize,
-    /// Writes a row, replacing what stands under its key.
+    /// Writes a row. It replaces what stands under its key, unless the table says otherwise.
     put: &'static str,
 }
 
 macro_rules! tables {
-    ($($name:ident $table:literal $columns:literal $marks:literal;)*) => {
+    ($($name:ident $table:literal $columns:literal $marks:literal $or:literal;)*) => {
         $(pub(super) const $name: Table = Table {
             name: $table,
             columns: $columns,
-            put: concat!("INSERT OR REPLACE INTO ", $table, " VALUES (", $marks, ")"),
+            put: concat!("INSERT OR ", $or, " INTO ", $table, " VALUES (", $marks, ")"),
         };)*
         /// Every table of records, for scrubbing.
         pub(super) const TABLES: &[Table] = &[$($name),*];
@@ -35,25 +35,26 @@ macro_rules! tables {
 }
 
 tables! {
-    META "meta" 2 "?,?,?";
-    SENT "sent" 4 "?,?,?,?,?";
-    SENT_TAIL "sent_tail" 5 "?,?,?,?,?,?";
-    USER "user" 4 "?,?,?,?,?";
-    NAME "name" 3 "?,?,?,?";
-    CREDENTIALS "credentials" 2 "?,?,?";
-    SESSION "session" 4 "?,?,?,?,?";
-    CONVERSATION "conversation" 8 "?,?,?,?,?,?,?,?,?";
-    MEMBER "member" 4 "?,?,?,?,?";
-    RELATION "relation" 4 "?,?,?,?,?";
-    OVERLAY "overlay" 4 "?,?,?,?,?";
-    MENTION "mention" 3 "?,?,?,?";
-    HOLDING "holding" 6 "?,?,?,?,?,?,?";
-    CALL "call" 2 "?,?,?";
-    INVITE "invite" 6 "?,?,?,?,?,?,?";
-    ONE_TIME "one_time" 2 "?,?,?";
-    SERVER "server" 2 "?,?,?";
-    COUNTER "counter" 2 "?,?,?";
-    CURSOR "cursor" 5 "?,?,?,?,?,?";
+    META "meta" 2 "?,?,?" "REPLACE";
+    // What is there already is the same row, and whoever replaces must be able to take back.
+    SENT "sent" 4 "?,?,?,?,?" "IGNORE";
+    SENT_TAIL "sent_tail" 5 "?,?,?,?,?,?" "REPLACE";
+    USER "user" 4 "?,?,?,?,?" "REPLACE";
+    NAME "name" 3 "?,?,?,?" "REPLACE";
+    CREDENTIALS "credentials" 2 "?,?,?" "REPLACE";
+    SESSION "session" 4 "?,?,?,?,?" "REPLACE";
+    CONVERSATION "conversation" 8 "?,?,?,?,?,?,?,?,?" "REPLACE";
+    MEMBER "member" 4 "?,?,?,?,?" "REPLACE";
+    RELATION "relation" 4 "?,?,?,?,?" "REPLACE";
+    OVERLAY "overlay" 4 "?,?,?,?,?" "REPLACE";
+    MENTION "mention" 3 "?,?,?,?" "REPLACE";
+    HOLDING "holding" 6 "?,?,?,?,?,?,?" "REPLACE";
+    CALL "call" 2 "?,?,?" "REPLACE";
+    INVITE "invite" 6 "?,?,?,?,?,?,?" "REPLACE";
+    ONE_TIME "one_time" 2 "?,?,?" "REPLACE";
+    SERVER "server" 2 "?,?,?" "REPLACE";
+    COUNTER "counter" 2 "?,?,?" "REPLACE";
+    CURSOR "cursor" 5 "?,?,?,?,?,?" "REPLACE";
 }
 
 /// The check value of a row.

@@ -23,6 +23,7 @@ use super::{
     cache::{Cache, Remembered},
     checkpoint::Checkpointer,
     cursors::Key,
+    entry_tail::EntryTail,
     files::Ballast,
     keep,
     look::{Beside, Look},
@@ -70,6 +71,7 @@ pub(super) struct Parts {
     pub(super) small_disk: bool,
     pub(super) last_at: Millis,
     pub(super) remember: usize,
+    pub(super) busy: usize,
     pub(super) checkpoint_pages: u32,
 }
 
@@ -78,6 +80,7 @@ pub(super) struct Writer {
     parts: Parts,
     cache: RefCell<Cache>,
     tail: RefCell<Tail>,
+    entry_tail: RefCell<EntryTail>,
     last_at: Millis,
     /// The disk is full; since when room was last looked for.
     full: Option<Instant>,
@@ -113,6 +116,7 @@ impl Writer {
     pub(super) fn new(parts: Parts) -> Self {
         let cache = RefCell::new(Cache::new(parts.remember));
         let tail = RefCell::new(Tail::new(parts.remember));
+        let entry_tail = RefCell::new(EntryTail::new(parts.remember, parts.busy));
         let last_at = parts.last_at;
         // Without its ballast the store begins as if the disk were full; the first write looks for room.
         let full = (!parts.ballast.is_in_place()).then(Instant::now);
@@ -120,6 +124,7 @@ impl Writer {
             parts,
             cache,
             tail,
+            entry_tail,
             last_at,
             full,
             next_flush: Instant::now() + FLUSH_EVERY,
@@ -150,7 +155,7 @@ impl Writer {
 
     /// Whether there is more to do of what can wait.
     fn has_more_chores(&self, idle: bool) -> bool {
-        !self.cursors.is_empty() || self.tail.borrow().is_due(idle)
+        !self.cursors.is_empty() || self.tail.borrow().is_due(idle) || self.entry_tail.borrow().is_due(idle)
     }
 
     /// A piece of what can wait, inside the open transaction: cursors are written behind, and what was sent lately is
@@ -175,7 +180,11 @@ impl Writer {
             }
         }
         let mut tail = self.tail.borrow_mut();
-        if tail.is_due(idle) { tail.move_piece(&self.parts.conn, idle) } else { Ok(()) }
+        if tail.is_due(idle) {
+            tail.move_piece(&self.parts.conn, idle)?;
+        }
+        let mut entry_tail = self.entry_tail.borrow_mut();
+        if entry_tail.is_due(idle) { entry_tail.move_piece(&self.parts.conn, idle) } else { Ok(()) }
     }
 
     /// A transaction for what can wait alone.
@@ -278,6 +287,7 @@ impl Base for Writer {
     fn begin(&mut self) -> Result<(), Stop> {
         #[cfg(feature = "canaries")]
         self.forget_if_quiet();
+        self.entry_tail.get_mut().begin();
         self.execute("BEGIN IMMEDIATE").map_err(|error| Failed::new("cannot begin to write", error).into())
     }
 
@@ -287,6 +297,7 @@ impl Base for Writer {
             look: Look { conn: &self.parts.conn, beside: &self.parts.beside },
             cache: &self.cache,
             tail: &self.tail,
+            entry_tail: &self.entry_tail,
         };
         let now = (self.parts.clock)();
         let at = self.last_at.max(now);
@@ -340,6 +351,7 @@ impl Base for Writer {
         }
         self.cache.replace(Cache::new(self.parts.remember));
         self.tail.borrow_mut().forget();
+        self.entry_tail.borrow_mut().forget();
         self.parts.beside.cursors.put_back(&std::mem::take(&mut self.taken_along));
     }
 

@@ -7,7 +7,7 @@ use chinwag_protocol::{ConversationId, Event, LogId, Millis, Seq};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{
-    entry::{self, Stored, select_entries},
+    entry::{self, Stored, select_entries, select_placed},
     row,
     view::read_only,
 };
@@ -50,10 +50,15 @@ impl Source {
     pub(super) fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, Unreadable> {
         let mut statement = self.conn.prepare_cached(
             "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM entry
+                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
                 UNION ALL
-                SELECT (SELECT max(key) FROM entry WHERE key < ((last.key >> 32) << 32)) FROM last
-                WHERE last.key IS NOT NULL
+                SELECT (
+                    SELECT max(key) FROM (
+                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
+                        UNION ALL
+                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
+                    )
+                ) FROM last WHERE last.key IS NOT NULL
             )
             SELECT key FROM last WHERE key IS NOT NULL",
         )?;
@@ -73,7 +78,7 @@ impl Source {
         let range = [entry::key(log, after), entry::key(log, Seq(u32::MAX))];
         let found = self
             .conn
-            .prepare_cached("SELECT at, key FROM entry WHERE key > ? AND key <= ? ORDER BY key LIMIT 1")?
+            .prepare_cached("SELECT at, key FROM entries WHERE key > ? AND key <= ? ORDER BY key LIMIT 1")?
             .query_row(range, |row| Ok((Millis(row.get(0)?), row.get(1)?)))
             .optional()?;
         Ok(found)
@@ -90,7 +95,12 @@ impl Source {
         to: i64,
         bound: Option<Next>,
     ) -> Result<(Vec<Row>, Option<Next>), Unreadable> {
-        let sql = select_entries!("WHERE key >= ? AND key <= ? ORDER BY key");
+        // All of them were committed before; should they be moved now, they are placed all the more.
+        let sql = if entry::are_placed(&self.conn, from, to)? {
+            select_placed!("WHERE key >= ? AND key <= ? ORDER BY key")
+        } else {
+            select_entries!("WHERE key >= ? AND key <= ? ORDER BY key")
+        };
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([from, to])?;
         let (mut page, mut bytes) = (Vec::new(), 0);
