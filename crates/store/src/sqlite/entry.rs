@@ -23,27 +23,47 @@ pub(super) const NO_HASH: Hash = [0; 16];
 /// The kind of messages.
 const MESSAGE: i64 = 8;
 
-/// A select of whole rows, in the order in which [`read`] expects their columns.
+/// A select of whole rows, in the order in which [`read`] expects their columns: of all entries, or only of those that
+/// are at their places, which is quicker where [`are_placed`] says that there are no others.
 macro_rules! select_entries {
-    ($rest:literal) => {
+    (from $table:literal, $rest:literal) => {
         concat!(
-            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entries ",
+            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM ",
+            $table,
+            " ",
             $rest
         )
+    };
+    (placed $rest:literal) => {
+        select_entries!(from "entry", $rest)
+    };
+    ($rest:literal) => {
+        select_entries!(from "entries", $rest)
     };
 }
 pub(super) use select_entries;
 
-/// The same of those that are at their places: quicker where [`are_placed`] says that there are no others.
-macro_rules! select_placed {
-    ($rest:literal) => {
+/// A select from `last`, which has the key of the last entry of each log, and NULL. From one log's end to the next: as
+/// many steps as there are logs, however long they are.
+macro_rules! from_log_ends {
+    ($select:literal) => {
         concat!(
-            "SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entry ",
-            $rest
+            "WITH RECURSIVE last(key) AS (
+                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
+                UNION ALL
+                SELECT (
+                    SELECT max(key) FROM (
+                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
+                        UNION ALL
+                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
+                    )
+                ) FROM last WHERE last.key IS NOT NULL
+            ) ",
+            $select
         )
     };
 }
-pub(super) use select_placed;
+pub(super) use from_log_ends;
 
 /// Whether none of the entries between two keys stands in the tail.
 pub(super) fn are_placed(conn: &Connection, first: i64, last: i64) -> rusqlite::Result<bool> {
@@ -200,13 +220,7 @@ pub(super) enum Into {
 }
 
 /// Writes an entry after the one whose hash is `prev`; answers its own hash.
-pub(super) fn write(
-    conn: &Connection,
-    into: Into,
-    entry: &Entry,
-    messages: u32,
-    prev: &Hash,
-) -> Known<Hash> {
+pub(super) fn write(conn: &Connection, into: Into, entry: &Entry, messages: u32, prev: &Hash) -> Known<Hash> {
     check_id(entry.log)?;
     let failed = |error: rusqlite::Error| {
         Failed::new(format!("cannot write entry {} of log {}", entry.seq, entry.log), error)
@@ -420,6 +434,39 @@ mod tests {
         let marks: Vec<String> = (0..values.len()).map(|at| format!("?{}", at + 1)).collect();
         let mut statement = conn.prepare_cached(&format!("SELECT {}", marks.join(","))).unwrap();
         statement.query_row(rusqlite::params_from_iter(values), read).unwrap()
+    }
+
+    /// The view of two tables must not cost more than a look into each: nothing is sorted or read from end to end.
+    #[test]
+    fn the_view_is_read_by_its_keys() {
+        let conn = Connection::open_in_memory().unwrap();
+        for migration in [
+            include_str!("../../migrations/sqlite/V1__foundation.sql"),
+            include_str!("../../migrations/sqlite/V4__entry_tail.sql"),
+        ] {
+            conn.execute_batch(migration).unwrap();
+        }
+        for sql in [
+            select_entries!("WHERE key = ?"),
+            select_entries!("WHERE key > ? AND key <= ? ORDER BY key DESC LIMIT 1"),
+            select_entries!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?"),
+            select_entries!("WHERE key >= ? AND key <= ? ORDER BY key"),
+            select_entries!("WHERE thread = ? AND key > ? ORDER BY key LIMIT ?"),
+            select_entries!("ORDER BY key"),
+            from_log_ends!("SELECT (SELECT at FROM entries e WHERE e.key = last.key) FROM last"),
+        ] {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+            let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3)).unwrap();
+            let steps: Vec<String> = steps.map(Result::unwrap).collect();
+            assert!(steps.iter().any(|step| step.contains("entry_tail_")), "{sql}: {steps:#?}");
+            for step in steps {
+                let scans = step.starts_with("SCAN")
+                    && !step.contains("last")
+                    && !sql.ends_with("entries ORDER BY key");
+                assert!(!scans && !step.contains("TEMP B-TREE"), "{sql}: {step}");
+            }
+        }
     }
 
     /// Whatever stands in a row: it is what was written, or it is damaged; nothing panics.

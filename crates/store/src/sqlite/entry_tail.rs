@@ -19,7 +19,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{entry, row::run};
 
 /// So many are moved together. The more, the more of them share a page.
-const FULL: usize = 16_384;
+const FULL: usize = 32_768;
 
 /// With nothing else to do, so many are enough.
 const FULL_IDLE: usize = 1_024;
@@ -112,7 +112,9 @@ impl EntryTail {
         let after = self.moved.unwrap_or(0);
         let up_to: Option<i64> = conn
             .prepare_cached("SELECT key FROM entry_tail WHERE key > ? ORDER BY key LIMIT 1 OFFSET ?")
-            .and_then(|mut statement| statement.query_row((after, (most - 1) as i64), |row| row.get(0)).optional())
+            .and_then(|mut statement| {
+                statement.query_row((after, (most - 1) as i64), |row| row.get(0)).optional()
+            })
             .map_err(failed)?;
         // Some may be there already, from a move that a crash interrupted.
         let sql = "INSERT OR IGNORE INTO entry

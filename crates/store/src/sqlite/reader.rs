@@ -14,7 +14,7 @@ use chinwag_protocol::{ConversationId, Entry, FileId, LogId, Millis, Position, S
 
 use super::{
     cursors::join,
-    entry::{self, NO_HASH, Stored, select_entries, select_placed},
+    entry::{self, NO_HASH, Stored, from_log_ends, select_entries},
     look::{Look, call_in, failed, head_of},
     row,
 };
@@ -89,19 +89,9 @@ impl Reader for Look<'_> {
     }
 
     fn all_heads(&self) -> Known<Vec<(LogId, Position)>> {
-        // From one log's end to the next: as many steps as there are logs, however long they are.
-        let sql = "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
-                UNION ALL
-                SELECT (
-                    SELECT max(key) FROM (
-                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
-                        UNION ALL
-                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
-                    )
-                ) FROM last WHERE last.key IS NOT NULL
-            )
-            SELECT key, (SELECT messages FROM entries e WHERE e.key = last.key) FROM last WHERE key IS NOT NULL";
+        let sql = from_log_ends!(
+            "SELECT key, (SELECT messages FROM entries e WHERE e.key = last.key) FROM last WHERE key IS NOT NULL"
+        );
         // Only where each log ends, not what stands there: one damaged entry must not keep the server from starting.
         // Whoever reads or continues the log verifies it.
         let heads = || -> rusqlite::Result<Vec<(LogId, Position)>> {
@@ -142,7 +132,7 @@ impl Reader for Look<'_> {
     fn entries(&self, log: LogId, after: Seq, up_to: Seq, limit: usize) -> Known<Vec<Entry>> {
         let (after_key, up_to) = (entry::key(log, after), entry::key(log, up_to));
         let sql = if self.are_placed(after_key, up_to)? {
-            select_placed!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")
+            select_entries!(placed "WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")
         } else {
             select_entries!("WHERE key > ? AND key <= ? ORDER BY key LIMIT ?")
         };
@@ -167,7 +157,7 @@ impl Reader for Look<'_> {
         // The key with number zero is none of this log's, and belongs to no other.
         let (from, before) = (entry::key(log, from.max(Seq(1))), entry::key(log, before));
         let sql = if self.are_placed(from, before)? {
-            select_placed!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?")
+            select_entries!(placed "WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?")
         } else {
             select_entries!("WHERE key >= ? AND key < ? ORDER BY key DESC LIMIT ?")
         };
@@ -303,18 +293,9 @@ impl Reader for Look<'_> {
 impl Look<'_> {
     /// When the last entry of all was recorded.
     pub(super) fn last_at(&self) -> Known<Millis> {
-        let sql = "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
-                UNION ALL
-                SELECT (
-                    SELECT max(key) FROM (
-                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
-                        UNION ALL
-                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
-                    )
-                ) FROM last WHERE last.key IS NOT NULL
-            )
-            SELECT coalesce(max((SELECT at FROM entries e WHERE e.key = last.key)), 0) FROM last";
+        let sql = from_log_ends!(
+            "SELECT coalesce(max((SELECT at FROM entries e WHERE e.key = last.key)), 0) FROM last"
+        );
         self.conn
             .query_row(sql, [], |row| row.get(0))
             .map(Millis)

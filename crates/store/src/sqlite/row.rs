@@ -18,16 +18,19 @@ pub(super) struct Table {
     pub(super) name: &'static str,
     /// How many columns it has, the check value not counted.
     pub(super) columns: usize,
-    /// Writes a row. It replaces what stands under its key, unless the table says otherwise.
+    /// Writes a row, replacing what stands under its key.
     put: &'static str,
+    /// Writes a row unless there is one under its key.
+    add: &'static str,
 }
 
 macro_rules! tables {
-    ($($name:ident $table:literal $columns:literal $marks:literal $or:literal;)*) => {
+    ($($name:ident $table:literal $columns:literal $marks:literal;)*) => {
         $(pub(super) const $name: Table = Table {
             name: $table,
             columns: $columns,
-            put: concat!("INSERT OR ", $or, " INTO ", $table, " VALUES (", $marks, ")"),
+            put: concat!("INSERT OR REPLACE INTO ", $table, " VALUES (", $marks, ")"),
+            add: concat!("INSERT OR IGNORE INTO ", $table, " VALUES (", $marks, ")"),
         };)*
         /// Every table of records, for scrubbing.
         pub(super) const TABLES: &[Table] = &[$($name),*];
@@ -35,26 +38,25 @@ macro_rules! tables {
 }
 
 tables! {
-    META "meta" 2 "?,?,?" "REPLACE";
-    // What is there already is the same row, and whoever replaces must be able to take back.
-    SENT "sent" 4 "?,?,?,?,?" "IGNORE";
-    SENT_TAIL "sent_tail" 5 "?,?,?,?,?,?" "REPLACE";
-    USER "user" 4 "?,?,?,?,?" "REPLACE";
-    NAME "name" 3 "?,?,?,?" "REPLACE";
-    CREDENTIALS "credentials" 2 "?,?,?" "REPLACE";
-    SESSION "session" 4 "?,?,?,?,?" "REPLACE";
-    CONVERSATION "conversation" 8 "?,?,?,?,?,?,?,?,?" "REPLACE";
-    MEMBER "member" 4 "?,?,?,?,?" "REPLACE";
-    RELATION "relation" 4 "?,?,?,?,?" "REPLACE";
-    OVERLAY "overlay" 4 "?,?,?,?,?" "REPLACE";
-    MENTION "mention" 3 "?,?,?,?" "REPLACE";
-    HOLDING "holding" 6 "?,?,?,?,?,?,?" "REPLACE";
-    CALL "call" 2 "?,?,?" "REPLACE";
-    INVITE "invite" 6 "?,?,?,?,?,?,?" "REPLACE";
-    ONE_TIME "one_time" 2 "?,?,?" "REPLACE";
-    SERVER "server" 2 "?,?,?" "REPLACE";
-    COUNTER "counter" 2 "?,?,?" "REPLACE";
-    CURSOR "cursor" 5 "?,?,?,?,?,?" "REPLACE";
+    META "meta" 2 "?,?,?";
+    SENT "sent" 4 "?,?,?,?,?";
+    SENT_TAIL "sent_tail" 5 "?,?,?,?,?,?";
+    USER "user" 4 "?,?,?,?,?";
+    NAME "name" 3 "?,?,?,?";
+    CREDENTIALS "credentials" 2 "?,?,?";
+    SESSION "session" 4 "?,?,?,?,?";
+    CONVERSATION "conversation" 8 "?,?,?,?,?,?,?,?,?";
+    MEMBER "member" 4 "?,?,?,?,?";
+    RELATION "relation" 4 "?,?,?,?,?";
+    OVERLAY "overlay" 4 "?,?,?,?,?";
+    MENTION "mention" 3 "?,?,?,?";
+    HOLDING "holding" 6 "?,?,?,?,?,?,?";
+    CALL "call" 2 "?,?,?";
+    INVITE "invite" 6 "?,?,?,?,?,?,?";
+    ONE_TIME "one_time" 2 "?,?,?";
+    SERVER "server" 2 "?,?,?";
+    COUNTER "counter" 2 "?,?,?";
+    CURSOR "cursor" 5 "?,?,?,?,?,?";
 }
 
 /// The check value of a row.
@@ -97,11 +99,21 @@ pub(super) fn int(number: impl Into<i64>) -> ValueRef<'static> {
     ValueRef::Integer(number.into())
 }
 
-/// Writes a row with its check value.
+/// Writes a row with its check value, replacing what stands under its key.
 pub(super) fn put(conn: &Connection, table: &Table, values: &[ValueRef<'_>]) -> Known<()> {
+    write(conn, table, table.put, values)
+}
+
+/// Writes a row with its check value unless there is one under its key. Cheaper than replacing it, which SQLite
+/// prepares to take back.
+pub(super) fn add(conn: &Connection, table: &Table, values: &[ValueRef<'_>]) -> Known<()> {
+    write(conn, table, table.add, values)
+}
+
+fn write(conn: &Connection, table: &Table, sql: &str, values: &[ValueRef<'_>]) -> Known<()> {
     debug_assert_eq!(values.len(), table.columns, "table {}", table.name);
     let write = || {
-        let mut statement = conn.prepare_cached(table.put)?;
+        let mut statement = conn.prepare_cached(sql)?;
         for (index, value) in values.iter().enumerate() {
             statement.raw_bind_parameter(index + 1, ToSqlOutput::Borrowed(*value))?;
         }

@@ -13,7 +13,7 @@ use chinwag_domain::{Failed, Known, record::Sent};
 use chinwag_protocol::UserId;
 use rusqlite::{Connection, Row};
 
-use super::row::{self, int, json, put, run, text};
+use super::row::{self, add, int, json, put, run, text};
 
 /// So many are moved together. The more, the more of them share a page; all of them are read at the next start.
 const FULL: usize = 16_384;
@@ -102,7 +102,8 @@ impl Tail {
         let mut moved = 0;
         for sent in moving.rest.by_ref().take(most) {
             let (user, body) = (int(sent.user.0), int(sent.body.cast_signed()));
-            put(conn, &row::SENT, &[user, text(&sent.client_id), body, text(&json(&sent.told)?)])?;
+            // What a crash left there is the same row.
+            add(conn, &row::SENT, &[user, text(&sent.client_id), body, text(&json(&sent.told)?)])?;
             known.remove(&(sent.user, sent.client_id.clone()));
             moved += 1;
         }

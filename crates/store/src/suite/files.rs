@@ -71,6 +71,7 @@ fn a6_an_older_store_is_brought_up_to_date_and_keeps_what_it_has() {
         )
         .unwrap();
     }
+    conn.execute_batch("DROP VIEW entries").unwrap();
     for name in later {
         conn.execute_batch(&format!("DROP TABLE {name}")).unwrap();
     }

@@ -6,6 +6,7 @@ mod bed;
 mod crash;
 mod cursors;
 mod damage;
+mod entry_tail;
 mod files;
 mod full;
 mod logs;

@@ -39,7 +39,7 @@ fn count(folder: &Path) -> (u32, u32, u32) {
 }
 
 /// As after a kill: the files as they are, with a lock of nobody.
-fn crashed(bed: &Bed) -> tempfile::TempDir {
+pub(super) fn crashed(bed: &Bed) -> tempfile::TempDir {
     let folder = tempfile::TempDir::new().unwrap();
     for name in ["chinwag.db", "chinwag.db-wal"] {
         fs::copy(bed.folder().join(name), folder.path().join(name)).unwrap();

@@ -7,7 +7,7 @@ use chinwag_protocol::{ConversationId, Event, LogId, Millis, Seq};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::super::{
-    entry::{self, Stored, select_entries, select_placed},
+    entry::{self, Stored, from_log_ends, select_entries},
     row,
     view::read_only,
 };
@@ -48,20 +48,8 @@ impl Source {
 
     /// The last number of each conversation: one step for each log, however long it is.
     pub(super) fn heads(&self) -> Result<Vec<(ConversationId, Seq)>, Unreadable> {
-        let mut statement = self.conn.prepare_cached(
-            "WITH RECURSIVE last(key) AS (
-                SELECT max(key) FROM (SELECT max(key) AS key FROM entry UNION ALL SELECT max(key) FROM entry_tail)
-                UNION ALL
-                SELECT (
-                    SELECT max(key) FROM (
-                        SELECT max(key) AS key FROM entry WHERE key < ((last.key >> 32) << 32)
-                        UNION ALL
-                        SELECT max(key) FROM entry_tail WHERE key < ((last.key >> 32) << 32)
-                    )
-                ) FROM last WHERE last.key IS NOT NULL
-            )
-            SELECT key FROM last WHERE key IS NOT NULL",
-        )?;
+        let mut statement =
+            self.conn.prepare_cached(from_log_ends!("SELECT key FROM last WHERE key IS NOT NULL"))?;
         let mut rows = statement.query([])?;
         let mut heads = Vec::new();
         while let Some(row) = rows.next()? {
@@ -97,7 +85,7 @@ impl Source {
     ) -> Result<(Vec<Row>, Option<Next>), Unreadable> {
         // All of them were committed before; should they be moved now, they are placed all the more.
         let sql = if entry::are_placed(&self.conn, from, to)? {
-            select_placed!("WHERE key >= ? AND key <= ? ORDER BY key")
+            select_entries!(placed "WHERE key >= ? AND key <= ? ORDER BY key")
         } else {
             select_entries!("WHERE key >= ? AND key <= ? ORDER BY key")
         };
