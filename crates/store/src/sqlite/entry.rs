@@ -212,7 +212,7 @@ fn check_of_erased(hash: &[u8], body: &[u8]) -> Hash {
 
 /// Which table an entry is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Into {
+pub(super) enum Spot {
     /// Its place among the others of its log.
     Place,
     /// Behind whatever was written last.
@@ -220,7 +220,7 @@ pub(super) enum Into {
 }
 
 /// Writes an entry after the one whose hash is `prev`; answers its own hash.
-pub(super) fn write(conn: &Connection, into: Into, entry: &Entry, messages: u32, prev: &Hash) -> Known<Hash> {
+pub(super) fn write(conn: &Connection, spot: Spot, entry: &Entry, messages: u32, prev: &Hash) -> Known<Hash> {
     check_id(entry.log)?;
     let failed = |error: rusqlite::Error| {
         Failed::new(format!("cannot write entry {} of log {}", entry.seq, entry.log), error)
@@ -254,9 +254,9 @@ pub(super) fn write(conn: &Connection, into: Into, entry: &Entry, messages: u32,
         ValueRef::Blob(&hash),
     ];
     let insert = || {
-        let sql = match into {
-            Into::Place => "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
-            Into::Tail => "INSERT INTO entry_tail VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
+        let sql = match spot {
+            Spot::Place => "INSERT INTO entry VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
+            Spot::Tail => "INSERT INTO entry_tail VALUES (?,?,?,?,?,?,?,?,?,?,NULL)",
         };
         let mut statement = conn.prepare_cached(sql)?;
         for (index, value) in values.iter().enumerate() {
@@ -485,7 +485,7 @@ mod tests {
             client_id: Some("one".to_owned()),
             event: Event::Message(body),
         };
-        write(&conn, Into::Place, &entry, 3, &NO_HASH).unwrap();
+        write(&conn, Spot::Place, &entry, 3, &NO_HASH).unwrap();
         let read_values = |row: &Row<'_>| {
             (0..COLUMNS.len()).map(|at| row.get(at)).collect::<rusqlite::Result<Vec<Value>>>()
         };

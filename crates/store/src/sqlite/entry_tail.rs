@@ -16,7 +16,10 @@ use chinwag_domain::{Failed, Known};
 use chinwag_protocol::{LogId, Seq};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{entry, row::run};
+use super::{
+    entry::{self, Spot},
+    row::run,
+};
 
 /// So many are moved together. The more, the more of them share a page.
 const FULL: usize = 32_768;
@@ -76,16 +79,16 @@ impl EntryTail {
     }
 
     /// Where the next entry is to be written.
-    pub(super) fn takes(&mut self, log: LogId, seq: Seq) -> bool {
+    pub(super) fn spot_for(&mut self, log: LogId, seq: Seq) -> Spot {
         self.written += 1;
         self.logs.insert(log);
         // Behind a move nothing may be left, for the tail is emptied at its end.
-        let takes = self.is_open && self.moved.is_none_or(|moved| entry::key(log, seq) > moved);
-        if takes {
-            self.added += 1;
-            self.rows = self.rows.map(|rows| rows + 1);
+        if !self.is_open || self.moved.is_some_and(|moved| entry::key(log, seq) <= moved) {
+            return Spot::Place;
         }
-        takes
+        self.added += 1;
+        self.rows = self.rows.map(|rows| rows + 1);
+        Spot::Tail
     }
 
     /// Whether there is something to move; `idle`: with nothing else to do.

@@ -38,12 +38,8 @@ pub(super) fn keep(facts: &Remembered<'_>, entries: &[Arc<Entry>], changes: &[Ch
             return Err(Failed::new(doing, format!("the log ends at {}", before.head.position.seq)).into());
         }
         let messages = messages_after(before.head.position, &entry.event);
-        let into = if facts.entry_tail.borrow_mut().takes(entry.log, entry.seq) {
-            entry::Into::Tail
-        } else {
-            entry::Into::Place
-        };
-        let hash = entry::write(conn, into, entry, messages, &before.hash)?;
+        let spot = facts.entry_tail.borrow_mut().spot_for(entry.log, entry.seq);
+        let hash = entry::write(conn, spot, entry, messages, &before.hash)?;
         let head = Head { position: Position { seq: entry.seq, messages }, at: entry.at };
         ends.retain(|(log, _)| *log != entry.log);
         ends.push((entry.log, End { head, hash }));
