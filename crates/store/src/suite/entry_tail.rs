@@ -132,7 +132,7 @@ fn d1_entries_survive_a_crash_at_any_moment_of_a_move() {
 }
 
 #[test]
-fn d1_a_batch_that_is_rolled_back_leaves_the_tail_as_it_was() {
+fn a_batch_that_is_rolled_back_leaves_the_tail_as_it_was() {
     let bed = eager();
     for number in 0..POSTS {
         post(&bed, number);
