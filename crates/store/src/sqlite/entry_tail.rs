@@ -119,10 +119,12 @@ impl EntryTail {
                 statement.query_row((after, (most - 1) as i64), |row| row.get(0)).optional()
             })
             .map_err(failed)?;
-        // Some may be there already, from a move that a crash interrupted.
-        let sql = "INSERT OR IGNORE INTO entry
+        // Some may be there already, from a move that a crash interrupted. Whatever else keeps a row from being copied
+        // keeps the tail from being emptied.
+        let sql = "INSERT INTO entry
             SELECT key, at, by, kind, messages, client_id, body, thread, prev, hash, digest FROM entry_tail
-            WHERE key > ? AND key <= ? ORDER BY key";
+            WHERE key > ? AND key <= ? ORDER BY key
+            ON CONFLICT (key) DO NOTHING";
         run(conn, sql, (after, up_to.unwrap_or(i64::MAX)))?;
         self.moved = up_to;
         if up_to.is_none() {
