@@ -6,7 +6,7 @@ use super::{
     DOOR, EVERYONE, Shared,
     peer::{Doing, Peer},
 };
-use crate::{Moment, Question, desk::post};
+use crate::{Moment, Question, desk::{post, shown}};
 
 /// A message on its way to the store.
 pub(super) struct Posted {
@@ -81,7 +81,7 @@ impl Peer {
             None => format!("{DOOR}-{}-{}", place.seat.session, place.posts),
         };
         let doing = Doing::Post { answers: posted.answers, heard: posted.heard };
-        let mut question = post(conversation, client_id, posted.text);
+        let mut question = post(conversation, client_id, shown(&posted.text));
         if let Question::Command(Command::Post { sent_at, .. }) = &mut question {
             *sent_at = posted.sent_at;
         }
