@@ -6,7 +6,10 @@ use super::{
     DOOR, EVERYONE, Shared,
     peer::{Doing, Peer},
 };
-use crate::{Moment, Question, desk::{post, shown}};
+use crate::{
+    Moment, Question,
+    desk::{post, shown},
+};
 
 /// A message on its way to the store.
 pub(super) struct Posted {

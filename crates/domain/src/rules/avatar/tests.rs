@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use chinwag_protocol::{
-    Command, ConversationChange, ConversationId, Event, FileId, History, LogId, NewAvatar, Portrayed, ProfileChange,
-    Query, UserId,
+    Command, ConversationChange, ConversationId, Event, FileId, History, LogId, NewAvatar, Portrayed,
+    ProfileChange, Query, UserId,
 };
 
 use crate::{
