@@ -79,7 +79,11 @@ impl Pump {
                         self.behind.extend(missing.into_iter().map(|(log, first)| (log, first.prev())));
                     }
                     Next::Close(closing) => return Pumped::Ended(closing.reason),
-                    Next::Wait => return Pumped::Idle,
+                    Next::Wait => {
+                        // An idle link keeps no room for what it caught up with.
+                        self.ready = VecDeque::new();
+                        return Pumped::Idle;
+                    }
                 }
             }
         }
